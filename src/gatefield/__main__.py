@@ -1,0 +1,5 @@
+"""`python -m gatefield`."""
+
+from gatefield.cli import main
+
+main()

@@ -1,0 +1,35 @@
+"""One call on a second thread: compiled code and LAPACK release the interpreter, so two cores are used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Background(Generic[T]):
+    """Starts `function(*args, **kwargs)` at once; `result()` waits for it and raises what it raised.
+
+    The thread is a daemon: Ctrl-C ends the program without waiting for it.
+    """
+
+    def __init__(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
+        self._outcome: list[tuple[bool, Any]] = []
+        self._thread = threading.Thread(target=self._run, args=(function, args, kwargs), daemon=True)
+        self._thread.start()
+
+    def _run(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            self._outcome.append((True, function(*args, **kwargs)))
+        except BaseException as error:  # noqa: BLE001 - raised again by result()
+            self._outcome.append((False, error))
+
+    def result(self) -> T:
+        """What the call returned."""
+        self._thread.join()
+        fine, value = self._outcome[0]
+        if not fine:
+            raise value
+        return value

@@ -1,0 +1,429 @@
+"""The command line: parse, call one function, show. Everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+
+from gatefield import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gatefield.cells import Cell
+    from gatefield.ensemble import Ensemble
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+app = App(
+    name="gatefield",
+    version=__version__,
+    help="Mean-field and random-matrix theory of gated recurrent networks: what a large random GRU, LSTM or other "
+    "gated cell does, by theory and by simulation.",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+)
+
+
+def _whole(_: Any, tokens: Any) -> int:
+    """An option's text as a whole number; 10.5 is refused, not cut."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """What the network is made of."""
+
+    gain: Annotated[
+        list[str] | None, Parameter(help="NAME=X: gain of a pre-activation; repeat for others. Left out: 0.")
+    ] = None
+    bias_mean: Annotated[list[str] | None, Parameter(help="NAME=X: mean of its bias.")] = None
+    bias_var: Annotated[list[str] | None, Parameter(help="NAME=X: variance of its bias.")] = None
+    current: Annotated[list[str] | None, Parameter(help="NAME=X: constant input current.")] = None
+    current_var: Annotated[list[str] | None, Parameter(help="NAME=X: variance of a white input current.")] = None
+    activation: Annotated[str, Parameter(help="tanh or hard-tanh.")] = "tanh"
+    step: Annotated[float | None, Parameter(help="Step of the leaky cell.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How long and how many."""
+
+    steps: Annotated[Whole, Parameter(help="Steps of the run; averages are over its second half.")] = 300
+    samples: Annotated[Whole, Parameter(help="Sampled neurons of the mean field.")] = 8000
+    seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """Where the result goes."""
+
+    json: Annotated[bool, Parameter(help="Print one JSON object instead of text.")] = False
+    output: Annotated[Path | None, Parameter(help="Write a figure: .png, .svg or .pdf.")] = None
+
+
+CellName = Annotated[
+    str,
+    Parameter(help="vanilla, leaky, gru, gru-reset-after, lstm, lstm-coupled or mgu."),
+]
+EnsembleArguments = Annotated[EnsembleOptions, Parameter(name="*")]
+RunArguments = Annotated[RunOptions, Parameter(name="*")]
+ShowArguments = Annotated[ShowOptions, Parameter(name="*")]
+
+
+@app.command
+def report(
+    cell: CellName,
+    /,
+    *,
+    ensemble: EnsembleArguments = EnsembleOptions(),
+    run: RunArguments = RunOptions(),
+    show: ShowArguments = ShowOptions(),
+    size: Annotated[Whole, Parameter(help="Neurons of each simulated network.")] = 1000,
+    networks: Annotated[Whole, Parameter(help="Simulated networks.")] = 3,
+    slow_radius: Annotated[float, Parameter(help="Modes with |λ − 1| below it count as slow.")] = 0.05,
+) -> None:
+    """What a large random network does: theory beside simulation, and a figure."""
+    from gatefield.reports import report as make_report
+
+    built = _ensemble(cell, ensemble)
+    _check_output(show.output)
+    result = make_report(
+        built,
+        steps=run.steps,
+        samples=run.samples,
+        seed=run.seed,
+        size=size,
+        networks=networks,
+        slow_radius=slow_radius,
+        density=show.output is not None,
+    )
+    if show.output is not None:
+        from gatefield.plots import plot_report
+
+        _save(plot_report(result), show.output)
+    if show.json:
+        _print_json(result.as_json())
+    else:
+        _print_report(result, show.output)
+
+
+@app.command
+def mean_field(
+    cell: CellName,
+    /,
+    *,
+    ensemble: EnsembleArguments = EnsembleOptions(),
+    run: RunArguments = RunOptions(),
+    show: ShowArguments = ShowOptions(),
+) -> None:
+    """The state of an infinite network: regime, variances, autocorrelation."""
+    from gatefield.meanfield import mean_field as solve
+
+    built = _ensemble(cell, ensemble)
+    _check_output(show.output)
+    field = solve(built, steps=run.steps, samples=run.samples, seed=run.seed)
+    if show.output is not None:
+        from gatefield.plots import plot_mean_field
+
+        _save(plot_mean_field(field), show.output)
+    if show.json:
+        _print_json(field.as_json())
+        return
+    rows = [
+        (name, _mean(field, name), str(field.variance[name]), _shown(field.autocorrelation_time(name)))
+        for name in field.mean
+    ]
+    console = _console()
+    console.print(f"{built.title()}; N = ∞: [bold]{field.regime}[/bold]")
+    console.print(_table(("", "mean", "variance", "autocorrelation time"), rows))
+    _print_messages([field.message] if field.message else [], show.output)
+
+
+@app.command
+def spectrum(
+    cell: CellName,
+    /,
+    *,
+    ensemble: EnsembleArguments = EnsembleOptions(),
+    run: RunArguments = RunOptions(),
+    show: ShowArguments = ShowOptions(),
+    size: Annotated[Whole | None, Parameter(help="Also simulate a network of this many neurons.")] = None,
+    networks: Annotated[Whole, Parameter(help="Simulated networks, with --size.")] = 1,
+    disc: Annotated[
+        list[str] | None,
+        Parameter(help="X,Y,R: count modes within R of X + iY; repeat for more.", allow_leading_hyphen=True),
+    ] = None,
+) -> None:
+    """Eigenvalues of the one-step Jacobian: spectral radius, and the modes within discs, per neuron."""
+    from gatefield.reports import spectrum_report
+
+    built = _ensemble(cell, ensemble)
+    _check_output(show.output)
+    discs = [_disc(text) for text in disc or []]
+    result = spectrum_report(
+        built,
+        discs=discs,
+        steps=run.steps,
+        samples=run.samples,
+        seed=run.seed,
+        size=size,
+        networks=networks,
+        density=show.output is not None,
+    )
+    if show.output is not None:
+        from gatefield.plots import plot_spectrum
+
+        _save(plot_spectrum(result), show.output)
+    if show.json:
+        _print_json(result.as_json())
+        return
+    rows = [("spectral radius", result.spectral_radius)]
+    rows += [
+        (f"modes in |λ − ({x:g}{y:+g}i)| < {r:g}", pair) for (x, y, r), pair in zip(discs, result.masses, strict=True)
+    ]
+    _print_pairs(built.title(), result.field.regime, rows, size is not None)
+    _print_messages(result.messages, show.output)
+
+
+# ---- parsing ----
+
+
+def _ensemble(name: str, options: EnsembleOptions) -> Ensemble:
+    from gatefield.currents import ConstantCurrent, WhiteCurrent
+    from gatefield.ensemble import Ensemble
+
+    constant, white = _pairs("--current", options.current), _pairs("--current-var", options.current_var)
+    both = sorted(set(constant) & set(white))
+    if both:
+        raise ValueError(f"--current and --current-var both name {both[0]!r}; give one of them")
+    currents = {k: ConstantCurrent(mean=v) for k, v in constant.items()} | {
+        k: WhiteCurrent(v) for k, v in white.items()
+    }
+    return Ensemble(
+        _cell(name, options),
+        gain=_pairs("--gain", options.gain),
+        bias_mean=_pairs("--bias-mean", options.bias_mean),
+        bias_var=_pairs("--bias-var", options.bias_var),
+        current=currents,
+    )
+
+
+def _cell(name: str, options: EnsembleOptions) -> Cell:
+    from gatefield.cells import GRU, LSTM, MGU, Leaky, Vanilla
+
+    makers: dict[str, Callable[..., Cell]] = {
+        "vanilla": Vanilla,
+        "leaky": Leaky,
+        "gru": GRU,
+        "gru-reset-after": lambda **more: GRU(reset_after=True, **more),
+        "lstm": LSTM,
+        "lstm-coupled": lambda **more: LSTM(coupled=True, **more),
+        "mgu": MGU,
+    }
+    if name not in makers:
+        raise ValueError(f"cell {name!r} is not known; use one of {', '.join(makers)}")
+    more: dict[str, Any] = {"activation": options.activation.replace("-", "_")}
+    if options.step is not None:
+        if name != "leaky":
+            raise ValueError(f"--step is for the leaky cell, not for {name}")
+        more["step"] = options.step
+    return makers[name](**more)
+
+
+def _pairs(option: str, texts: list[str] | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"{option} {text!r} must read NAME=X, such as {option} update=10")
+        if name in found:
+            raise ValueError(f"{option} names {name!r} twice")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ValueError(f"{option} {text!r}: {value!r} is not a number") from None
+    return found
+
+
+def _disc(text: str) -> tuple[float, float, float]:
+    parts = text.split(",")
+    try:
+        x, y, radius = (float(part) for part in parts)
+    except ValueError:
+        raise ValueError(f"--disc {text!r} must read X,Y,R, such as --disc 0,0,0.3") from None
+    return x, y, radius
+
+
+def _check_output(path: Path | None) -> None:
+    """Refuse a path that could not be written before anything is computed."""
+    if path is None:
+        return
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--output {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
+    folder = path.parent
+    if not folder.is_dir():
+        raise ValueError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it first")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise ValueError(f"--output {str(path)!r} cannot be written; choose another path")
+
+
+# ---- showing ----
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a figure whole or not at all."""
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        figure.savefig(temporary, dpi=160)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json_module.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, markup=True)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, title in enumerate(header):
+        table.add_column(title, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _mean(field: Any, name: str) -> str:
+    """A mean, 0 where it is rounding beside the fluctuations."""
+    mean = field.mean[name]
+    return "0" if abs(mean.value) < 1e-12 * float(field.variance[name].value) ** 0.5 else str(mean)
+
+
+def _shown(estimate: Any) -> str:
+    """An estimate in a table: infinite where a correlation does not decay within the run, NaN where there is none."""
+    if estimate.value == float("inf"):
+        return "beyond the longest lag"
+    return str(estimate) if estimate.value == estimate.value else "–"
+
+
+def _print_pairs(title: str, regime: str, rows: list[tuple[str, Any]], simulated: bool, other: str = "") -> None:
+    console = _console()
+    console.print(f"{title}: [bold]{regime}[/bold]{other}")
+    header = ("", "theory (N = ∞)", *(("simulation",) if simulated else ()))
+    cells = [(name, _shown(p.theory), *((_shown(p.simulation),) if simulated else ())) for name, p in rows]
+    console.print(_table(header, cells))
+
+
+def _print_report(result: Any, output: Path | None) -> None:
+    rows = [(f"variance of {name}", pair) for name, pair in result.state_variances.items()]
+    rows += [
+        ("autocorrelation time (steps)", result.autocorrelation_time),
+        ("spectral radius", result.spectral_radius),
+        ("fraction of slow modes", result.fraction_of_slow_modes),
+    ]
+    simulation = result.simulation
+    other = "" if simulation.regime == result.field.regime else f" (simulated: {simulation.regime})"
+    _print_pairs(result.ensemble.title(), result.field.regime, rows, True, other)
+    plural = "network" if simulation.networks == 1 else "networks"
+    _console().print(
+        f"Simulated: {simulation.networks} {plural} of {simulation.size} neurons, {simulation.steps} steps. "
+        f"Slow: |λ − 1| < {result.slow_radius:g}.",
+        soft_wrap=True,
+    )
+    _print_messages(result.messages, output)
+
+
+def _print_messages(messages: list[str], output: Path | None) -> None:
+    console = _console()
+    for message in messages:
+        console.print(f"[yellow]not converged[/yellow]: {message}", soft_wrap=True)
+    if output is not None:
+        console.print(f"Figure: {output}", soft_wrap=True)
+
+
+# ---- running ----
+
+
+def main() -> NoReturn:
+    """Entry point: exit 0, 2 for what the user got wrong, 130 when interrupted."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(_explain(error))
+    except ValueError as error:
+        _fail(str(error))
+    except MemoryError:
+        _fail("out of memory; use a smaller --size, --steps or --samples")
+    except KeyboardInterrupt:
+        print("gatefield: interrupted; nothing was written", file=sys.stderr)  # noqa: T201
+        _exit(130)
+    _exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"gatefield: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    _exit(2)
+
+
+def _exit(code: int) -> NoReturn:
+    """Leave at once if a thread is still at work in compiled code, which nothing can interrupt."""
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _explain(error: CycloptsError) -> str:
+    """Cyclopts' message on one line, with what is known where something is not."""
+    from cyclopts import MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
+
+    match error:
+        case UnknownCommandError():
+            given = (error.unused_tokens or ["?"])[0]
+            return f"command {given!r} is not known; use one of {', '.join(_commands())}"
+        case UnknownOptionError():
+            arguments = error.argument_collection or []
+            options = sorted({name for argument in arguments for name in argument.names if name.startswith("--")})
+            return f"{str(error).rstrip('.')}; the options are {', '.join(options)}"
+        case UnusedCliTokensError():
+            return f"{' '.join(error.unused_tokens or [])!r} is one argument too many; values follow an option's name"
+        case MissingArgumentError():
+            return f"{str(error).rstrip('.')}; see gatefield --help"
+        case _:
+            return str(error).rstrip(".")
+
+
+def _commands() -> list[str]:
+    return [name for name in app if not name.startswith("-")]

@@ -1,0 +1,131 @@
+"""Results as labelled `xarray.Dataset`s, each with units, sources and what produced it in its attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from gatefield import __version__
+
+if TYPE_CHECKING:
+    from gatefield.ensemble import Ensemble
+    from gatefield.estimates import Estimate
+    from gatefield.meanfield import MeanField
+    from gatefield.reports import Report
+    from gatefield.simulation import Simulation
+    from gatefield.spectrum import SpectralCurve, SpectralField
+
+
+def provenance(ensemble: Ensemble, **more: Any) -> dict[str, Any]:
+    """Attributes that say what produced a result."""
+    return {"ensemble": json.dumps(ensemble.describe()), "gatefield_version": __version__, **more}
+
+
+def _by_variable(values: Mapping[str, Estimate], dims: tuple[str, ...], units: str, source: str) -> dict[str, Any]:
+    """Value and error arrays over the `variable` axis."""
+    attrs = {"units": units, "source": source}
+    value = np.stack([np.asarray(e.value) for e in values.values()])
+    error = np.stack([np.asarray(e.error) for e in values.values()])
+    return {"": (("variable", *dims), value, attrs), "_error": (("variable", *dims), error, {"units": units})}
+
+
+def _averages(result: MeanField | Simulation) -> dict[str, Any]:
+    parts = {
+        "mean": _by_variable(result.mean, (), "1", "E[u]"),
+        "variance": _by_variable(result.variance, (), "1", "E[u²] − E[u]², CKS 39–44, 50–51"),
+        "autocorrelation": _by_variable(result.autocorrelation, ("lag",), "1", "E[u(t) u(t + lag)], CKS 42, 51"),
+    }
+    return {name + suffix: entry for name, entries in parts.items() for suffix, entry in entries.items()}
+
+
+def mean_field_dataset(field: MeanField) -> xr.Dataset:
+    """Averages by variable, autocorrelations by lag, second moments by time."""
+    history = {"history": field.history, "motion": field.motion}
+    variables = _averages(field)
+    for name, values in history.items():
+        for suffix, attribute in (("", "value"), ("_error", "error")):
+            stacked = np.stack([getattr(e, attribute) for e in values.values()])
+            variables[name + suffix] = (("state", "time"), stacked, {"units": "1"})
+    return xr.Dataset(
+        variables,
+        coords={
+            "variable": list(field.mean),
+            "state": list(field.history),
+            "lag": ("lag", field.lags, {"units": "steps"}),
+            "time": ("time", np.arange(1, field.steps + 1), {"units": "steps"}),
+        },
+        attrs=provenance(
+            field.ensemble, steps=field.steps, samples=field.samples, batches=field.batches, seed=field.seed,
+            regime=field.regime, converged=int(field.converged), message=field.message,
+        ),
+    )  # fmt: skip
+
+
+def simulation_dataset(simulation: Simulation) -> xr.Dataset:
+    """Averages by variable, autocorrelations by lag, eigenvalues by network (real and imaginary part)."""
+    found = np.stack(simulation.eigenvalues)
+    variables = _averages(simulation)
+    variables["eigenvalue"] = (("network", "mode", "part"), np.stack([found.real, found.imag], axis=-1), {"units": "1"})
+    return xr.Dataset(
+        variables,
+        coords={
+            "variable": list(simulation.mean),
+            "lag": ("lag", simulation.lags, {"units": "steps"}),
+            "part": ["real", "imaginary"],
+        },
+        attrs=provenance(
+            simulation.ensemble, size=simulation.size, steps=simulation.steps, seed=simulation.seed,
+            regime=simulation.regime, message=simulation.message,
+        ),
+    )  # fmt: skip
+
+
+def curve_dataset(curve: SpectralCurve) -> xr.Dataset:
+    """Points of all contours in a row, with the number of the contour of each."""
+    z = np.concatenate([np.zeros(0, np.complex128), *curve.contours])
+    contour = np.repeat(np.arange(len(curve.contours)), [len(c) for c in curve.contours])
+    return xr.Dataset(
+        {
+            "real": ("point", z.real, {"units": "1", "source": "CKS 15, 30"}),
+            "imaginary": ("point", z.imag, {"units": "1", "source": "CKS 15, 30"}),
+        },
+        coords={"contour": ("point", contour)},
+        attrs=provenance(curve.ensemble, neurons=curve.snapshot.neurons),
+    )
+
+
+def field_dataset(field: SpectralField) -> xr.Dataset:
+    """The quantity at each point; a complex one as real and imaginary part."""
+    dims = tuple(f"axis_{i}" for i in range(field.points.ndim))
+    units = "eigenvalues per unit area and neuron" if field.quantity == "density" else "1"
+    parts = {"": field.value} if np.isrealobj(field.value) else {"_real": field.value.real, "_imag": field.value.imag}
+    variables = {field.quantity + suffix: (dims, values, {"units": units}) for suffix, values in parts.items()}
+    variables["residual"] = (dims, field.residual, {"units": "1"})
+    return xr.Dataset(
+        variables,
+        coords={"real": (dims, field.points.real), "imaginary": (dims, field.points.imag)},
+        attrs=provenance(field.ensemble, neurons=field.snapshot.neurons, converged=int(field.converged)),
+    )
+
+
+def report_dataset(report: Report) -> xr.Dataset:
+    """The report's numbers by route (theory, simulation)."""
+    pairs = {f"variance_{name}": pair for name, pair in report.state_variances.items()} | {
+        "autocorrelation_time": report.autocorrelation_time,
+        "spectral_radius": report.spectral_radius,
+        "fraction_of_slow_modes": report.fraction_of_slow_modes,
+    }
+    variables = {}
+    for name, pair in pairs.items():
+        units = {"units": "steps" if name == "autocorrelation_time" else "1"}
+        variables[name] = ("route", [pair.theory.value, pair.simulation.value], units)
+        variables[f"{name}_error"] = ("route", [pair.theory.error, pair.simulation.error], units)
+    attrs = provenance(
+        report.ensemble, regime=report.field.regime, slow_radius=report.slow_radius, seed=report.field.seed,
+        messages="; ".join(report.messages),
+    )  # fmt: skip
+    return xr.Dataset(variables, coords={"route": ["theory", "simulation"]}, attrs=attrs)

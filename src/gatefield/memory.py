@@ -1,0 +1,28 @@
+"""Refuse work that does not fit into memory before it starts."""
+
+from __future__ import annotations
+
+import math
+
+import psutil
+
+
+def require(needed: float, *, what: str, size: int, power: float = 2.0) -> None:
+    """Refuse `what` if it needs more bytes than are free.
+
+    Args:
+        needed: bytes.
+        what: what needs them, for the message.
+        size: the argument `size` that causes it.
+        power: how the need grows with size.
+
+    Raises:
+        ValueError: too little memory is free; the message gives the size that would fit.
+    """
+    free = 0.9 * psutil.virtual_memory().available
+    if needed > free:
+        fits = math.floor(size * (free / needed) ** (1.0 / power))
+        raise ValueError(
+            f"size={size}: {needed / 2**30:.3g} GiB for {what}, but {free / 2**30:.3g} GiB are free; "
+            f"size={fits} would fit"
+        )
