@@ -39,9 +39,12 @@ from gatefield.response import Response, Shape
 
 _TOLERANCE = 1e-5  # relative residual at which one more Newton step is the last
 _MAX_ITERATIONS = 60
-_POINTS = 16  # λ per compiled call
+_WORK = 2**17  # λ times neurons per compiled call
+_POINTS = (16, 128)  # λ per compiled call, at least and at most
 _COARSE = 8  # the first iterations use every 8th neuron
+_STRIDE = 4
 _MANY = 4000  # neurons from which that pays
+_DEEP = 0.5  # support exponent above which every 8th neuron is enough to call a point inside, and below minus which out
 _POLE_DISTANCE = 1e-6  # λ is kept this far off the real axis, where F_s has its eigenvalues
 
 Arrays = tuple[jax.Array, ...]
@@ -85,8 +88,6 @@ def _local(shape: Shape, arrays: Arrays, z: jax.Array, derivatives: int = 0) -> 
     slope = _polynomial(arrays[1], powers, 1) * p.conj().scale(scale)
     every = [(g, i, j) for g in range(size) for i in range(size) for j in range(size)]
     m = _quotients(shape, arrays[0], powers, scale, (0, 0))
-    for g, i, j in every:
-        m[g][i][j] = Complex(m[g][i][i].re) if i == j else m[g][i][j]
     dm, ddm, n10 = _zeros(size), _zeros(size), _zeros(size)
     if derivatives >= 1:  # ∂M = ∂N/|p|² − M p'/p for M = N/|p|²
         n10 = _quotients(shape, arrays[0], powers, scale, (1, 0))
@@ -95,7 +96,10 @@ def _local(shape: Shape, arrays: Arrays, z: jax.Array, derivatives: int = 0) -> 
     if derivatives >= 2:
         n11 = _quotients(shape, arrays[0], powers, scale, (1, 1))
         for g, i, j in every:
-            ddm[g][i][j] = n11[g][i][j] - n10[g][i][j] * slope.conj() - dm[g][j][i].conj() * slope
+            if i <= j:
+                entry = n11[g][i][j] - n10[g][i][j] * slope.conj() - dm[g][j][i].conj() * slope
+                ddm[g][j][i] = entry.conj()
+                ddm[g][i][j] = Complex(entry.re) if i == j else entry
     return _Local(m, dm, ddm, slope)
 
 
@@ -106,19 +110,27 @@ def _zeros(size: int) -> list[Matrix]:
 def _quotients(
     shape: Shape, coefficients: jax.Array, powers: list[Complex], scale: jax.Array, order: tuple[int, int]
 ) -> list[Matrix]:
-    """∂_λ^order[0] ∂_λ̄^order[1] of the polynomials |p|² M_g, times `scale`; orders 0 or 1."""
+    """∂_λ^order[0] ∂_λ̄^order[1] of the polynomials |p|² M_g, times `scale`; orders 0 or 1.
+
+    Hermitian where the orders are equal.
+    """
     size, terms = shape
     left, right = order
     parts: dict[tuple[int, int, int], list[Complex]] = {}
     for (g, i, j, a, b), c in zip(terms, coefficients, strict=True):
-        for row, column, u, v in {(i, j, a, b), (j, i, b, a) if i != j else (i, j, a, b)}:  # M_ji = conj M_ij
+        mirrored = [(j, i, b, a)] if i != j and left != right else []  # M_ji = conj M_ij
+        for row, column, u, v in [(i, j, a, b), *mirrored]:
             if u >= left and v >= right:
                 monomial = powers[u - left] * powers[v - right].conj()
                 factor = float((u if left else 1) * (v if right else 1))
                 parts.setdefault((g, row, column), []).append(monomial.scale(c * factor))
     out = _zeros(size)
     for (g, i, j), summands in parts.items():
-        out[g][i][j] = total(summands).scale(scale)
+        entry = total(summands).scale(scale)
+        if left == right:
+            out[g][j][i] = entry.conj()
+            entry = Complex(entry.re) if i == j else entry
+        out[g][i][j] = entry
     return out
 
 
@@ -141,14 +153,14 @@ def _transfer(shape: Shape, arrays: Arrays, z: jax.Array) -> jax.Array:
 
 
 def _gradient_and_hessian(
-    shape: Shape, arrays: Arrays, z: jax.Array, p: jax.Array, q: jax.Array
+    shape: Shape, arrays: Arrays, z: jax.Array, p: jax.Array, q: jax.Array, factor: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Gradient (2G,) and Hessian (2G, 2G) of Ψ in (log P, log Q)."""
+    """Gradient (2G,) and Hessian (2G, 2G) of Ψ in (log P, log Q), its average multiplied by `factor`."""
     ms, rows = _local(shape, arrays, z).ms, range(shape[0])
     a, b, c = _solution_matrices(ms, p, q)
 
     def mean(values: Any) -> jax.Array:
-        return jnp.sum(arrays[2] * values)
+        return factor * jnp.sum(arrays[2] * values)
 
     am = [matmul(a, m) for m in ms]
     left = [p[g] * (mean(b[g][g].re) - q[g]) for g in rows]
@@ -229,7 +241,8 @@ class _Evaluator:
     def __call__(self, name: str, *per_point: np.ndarray) -> Any:
         """`name` at each point; the first axes of arguments and results run over points."""
         count = len(per_point[0])
-        chunks = [tuple(_padded(a[i : i + _POINTS], _POINTS) for a in per_point) for i in range(0, count, _POINTS)]
+        length = int(np.clip(_WORK // len(self.arrays[2]), *_POINTS))
+        chunks = [tuple(_padded(a[i : i + length], length) for a in per_point) for i in range(0, count, length)]
         first = self._call(name, chunks[0])  # compiles, before other threads ask for it
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             results = [first, *pool.map(lambda chunk: self._call(name, chunk), chunks[1:])]
@@ -309,19 +322,9 @@ def solve(response: Response, points: ComplexArray) -> Solution:
     if size == 0:
         return solution
     evaluate = _Evaluator(response)
-    transfer = evaluate("transfer", points)
-    perron = _perron(transfer)
-    inside = np.nonzero(perron > 1.0)[0]
-    log_u = _first_guess(transfer)
-    deep = np.nonzero(perron > 1.2)[0]
-    if len(response.weights) >= _MANY and len(deep):
-        coarse = _Evaluator(response.part(slice(None, None, _COARSE)))
-        rough, rough_residual, _ = _newton(coarse, points[deep], log_u[deep], iterations=20)
-        log_u[deep] = np.where((rough_residual <= _TOLERANCE)[:, None], rough, log_u[deep])
+    inside, log_u = _start(response, evaluate, points)
     if len(inside):
-        u, residual[inside], hessian[inside] = _newton(
-            evaluate, points[inside], log_u[inside], iterations=_MAX_ITERATIONS
-        )
+        u, residual[inside], hessian[inside] = _newton_by_neighbours(evaluate, points[inside], log_u)
         p[inside], q[inside] = np.exp(u[:, :size]), np.exp(u[:, size:])
     unsolved = np.count_nonzero(~solution.converged)
     if unsolved:
@@ -331,6 +334,32 @@ def solve(response: Response, points: ComplexArray) -> Solution:
         )
         warnings.warn(message, UnsolvedWarning, stacklevel=3)
     return solution
+
+
+def _start(response: Response, evaluate: _Evaluator, points: ComplexArray) -> tuple[np.ndarray, np.ndarray]:
+    """Which points are inside, and a first (log P, log Q) there.
+
+    Where neurons are many it is the solution of a part of them, their average multiplied by the number that gives
+    their T the Perron eigenvalue of all neurons': near the edge the solution depends on little else.
+    """
+    if len(response.weights) < _MANY:
+        transfer = evaluate("transfer", points)
+        inside = np.nonzero(_perron(transfer) > 1.0)[0]
+        return inside, _first_guess(transfer[inside])
+    coarse = _Evaluator(response.part(slice(None, None, _COARSE)))
+    transfer = coarse("transfer", points)
+    rough = _perron(transfer)
+    factor = np.ones(len(points))
+    near = np.nonzero(np.abs(np.log(rough)) < _DEEP)[0]
+    if len(near):
+        factor[near] = _perron(evaluate("transfer", points[near])) / rough[near]
+    inside = np.nonzero(factor * rough > 1.0)[0]
+    if len(inside) == 0:
+        return inside, np.zeros((0, 2 * response.size))
+    factor = factor[inside]
+    guess = _first_guess(factor[:, None, None] * transfer[inside])
+    log_u, residual, _ = _newton(coarse, points[inside], guess, factor)
+    return inside, np.where((residual <= _TOLERANCE)[:, None], log_u, guess)
 
 
 def _first_guess(transfer: np.ndarray) -> np.ndarray:
@@ -346,8 +375,27 @@ def _first_guess(transfer: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(np.concatenate([left * root, right * root], axis=1), 1e-12))
 
 
+def _newton_by_neighbours(
+    evaluate: _Evaluator, points: ComplexArray, log_u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`_newton` at every 4th point; the others start from its corrections interpolated, one evaluation fewer."""
+    order = np.arange(len(points))
+    anchor = order % _STRIDE == 0
+    parts = {True: anchor, False: ~anchor}
+    u, residual = np.empty_like(log_u), np.empty(len(points))
+    hessian = np.empty((len(points), log_u.shape[1], log_u.shape[1]))
+    for first, part in parts.items():
+        start = log_u[part]
+        if not first:
+            correction = u[anchor] - log_u[anchor]
+            start = start + np.stack([np.interp(order[part], order[anchor], c) for c in correction.T], axis=1)
+        if len(start):
+            u[part], residual[part], hessian[part] = _newton(evaluate, points[part], start, np.ones(len(start)))
+    return u, residual, hessian
+
+
 def _newton(
-    evaluate: _Evaluator, points: np.ndarray, log_u: np.ndarray, *, iterations: int
+    evaluate: _Evaluator, points: np.ndarray, log_u: np.ndarray, factor: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Newton's method, points that are done dropping out: (log P, log Q), residuals and Hessians."""
     size = log_u.shape[1] // 2
@@ -355,9 +403,9 @@ def _newton(
     residual = np.full(len(points), np.inf)
     hessians = np.zeros((len(points), 2 * size, 2 * size))
     active = np.arange(len(points))
-    for _ in range(iterations):
+    for _ in range(_MAX_ITERATIONS):
         p, q = np.exp(log_u[active, :size]), np.exp(log_u[active, size:])
-        gradient, hessians[active] = evaluate("newton", points[active], p, q)
+        gradient, hessians[active] = evaluate("newton", points[active], p, q, factor[active])
         relative = gradient / np.concatenate([p * q, p * q], axis=1)
         residual[active] = np.max(np.abs(relative), axis=1)
         log_u[active] += _step(gradient, hessians[active], relative)
