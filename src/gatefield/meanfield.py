@@ -156,7 +156,7 @@ def mean_field(
         for key in track(list(jax.random.split(jax.random.key(seed), batches)), "mean field"):
             drive_key, key = jax.random.split(key)
             drive = _sample_drive(ensemble, drive_key, steps, size)
-            run = _run_batch(ensemble.cell, steps, size, start, *arrays, drive, key)
+            run = _run_batch(ensemble.cell, steps, start, *arrays, drive, *_sample_start(ensemble, key, steps, size))
             runs.append({name: np.asarray(value) for name, value in run.items()})
     stacked = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
     return _summarise(ensemble, stacked, steps=steps, seed=seed, start=start)
@@ -188,35 +188,45 @@ def _sample_drive(ensemble: Ensemble, key: jax.Array, steps: int, size: int) -> 
     return drive
 
 
-def _orthogonal_noise(key: jax.Array, rows: int, size: int) -> jax.Array:
-    """`rows` random directions of length √size, at right angles to each other and to (1, …, 1): (rows, size)."""
-    noise = jax.random.normal(key, (rows, size))
+def _sample_start(ensemble: Ensemble, key: jax.Array, steps: int, size: int) -> tuple[jax.Array, list[jax.Array]]:
+    """Initial state (size, D) and raw noise of each pre-activation (rows, size), all standard normal.
+
+    Made apart from what uses them, or the compiler draws them again for every use.
+    """
+    keys = jax.random.split(key, 1 + len(ensemble.names))
+    rows = min(steps, size - 1)
+    initial = jax.random.normal(keys[0], (size, len(ensemble.cell.state_names)))
+    return initial, [jax.random.normal(k, (rows, size)) for k in keys[1:]]
+
+
+def _orthogonal(noise: jax.Array) -> jax.Array:
+    """The rows of `noise` made at right angles to each other and to (1, …, 1), of length √size: (rows, size)."""
+    rows, size = noise.shape
     noise = noise - jnp.mean(noise, axis=1, keepdims=True)
     if size >= 2 * rows:  # well conditioned, so the cheap way is exact to rounding
-        return solve_triangular(jnp.linalg.cholesky(noise @ noise.T / size), noise, lower=True)
+        factor = jnp.linalg.cholesky(noise @ noise.T / size)
+        return solve_triangular(factor, jnp.eye(rows), lower=True) @ noise
     q, r = jnp.linalg.qr(noise.T)
     return (q * jnp.sign(jnp.diagonal(r))).T * np.sqrt(size)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _run_batch(
     cell: Cell,
     steps: int,
-    size: int,
     start: int,
     gains: jax.Array,
     means: jax.Array,
     initial: jax.Array,
     drive: dict[int, jax.Array],
-    key: jax.Array,
+    normal: jax.Array,
+    raw: list[jax.Array],
 ) -> dict[str, jax.Array]:
-    """One batch of `size` neurons over `steps`; statistics over the steps from `start` on."""
-    keys = jax.random.split(key, 1 + len(cell.preactivation_names))
-    s = initial * jax.random.normal(keys[0], (size, len(cell.state_names)))
-    rows = min(steps, size - 1)
+    """One batch of neurons over `steps` from the states initial · normal; statistics over the steps from `start` on."""
+    s = initial * normal
+    rows, size = raw[0].shape
     noise = [
-        jnp.concatenate([_orthogonal_noise(keys[1 + k], rows, size) for k in group.members], axis=1)
-        for group in structure(cell).groups
+        jnp.concatenate([_orthogonal(raw[k]) for k in group.members], axis=1) for group in structure(cell).groups
     ]
     basis = tuple(jnp.zeros((0, size)) for _ in noise)
     outputs, begin, previous = [], 0, s

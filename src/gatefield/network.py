@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from gatefield.algebra import ComplexArray
 from gatefield.arguments import at_least, whole
@@ -242,9 +241,8 @@ class Network:
 
 
 def eigenvalues(matrix: np.ndarray) -> ComplexArray:
-    """Eigenvalues of a real square matrix, on one BLAS thread: for a few thousand rows faster than on several."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        return np.linalg.eigvals(matrix).astype(np.complex128)
+    """Eigenvalues of a real square matrix, on as many threads as the BLAS is set to."""
+    return np.linalg.eigvals(matrix).astype(np.complex128)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
