@@ -324,10 +324,10 @@ class CaughtError(Exception):
 def test_default_batches(monkeypatch: pytest.MonkeyPatch, steps: int, samples: int, expected: int) -> None:
     """2000 neurons each and twice as many neurons as steps, but from 4 batches to 16; 2 for very few samples."""
 
-    def caught(cell: gf.Cell, steps: int, size: int, *rest: Any) -> None:
+    def caught(ensemble: gf.Ensemble, key: jax.Array, steps: int, size: int) -> None:
         raise CaughtError(size)
 
-    monkeypatch.setattr(meanfield, "_run_batch", caught)
+    monkeypatch.setattr(meanfield, "_sample_start", caught)
     with pytest.raises(CaughtError, match=f"^{samples // expected}$"):
         gf.mean_field(gf.Ensemble(gf.Vanilla()), steps=steps, samples=samples)
 

@@ -195,7 +195,8 @@ def test_density_is_positive_and_symmetric(case: Case) -> None:
 def test_masses_of_mirrored_discs(x: float, y: float, radius: float) -> None:
     snapshot = scattered(GRU)
     up, down = (gf.spectral_mass(GRU, snapshot, center=complex(x, s * y), radius=radius).value for s in (1, -1))
-    assert up == pytest.approx(down, abs=1e-9)
+    # points of the circle that come within 1e-6 of a neuron's real pole turn rounding, 1e-17, into 1e-8
+    assert up == pytest.approx(down, abs=1e-7)
     whole = gf.spectral_mass(GRU, snapshot, center=complex(x, y), radius=radius + 0.1).value
     assert -1e-3 < up < whole + 1e-3 < 1.002
 

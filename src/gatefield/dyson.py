@@ -322,10 +322,15 @@ def solve(response: Response, points: ComplexArray) -> Solution:
     if size == 0:
         return solution
     evaluate = _Evaluator(response)
-    inside, log_u = _start(response, evaluate, points)
-    if len(inside):
-        u, residual[inside], hessian[inside] = _newton_by_neighbours(evaluate, points[inside], log_u)
-        p[inside], q[inside] = np.exp(u[:, :size]), np.exp(u[:, size:])
+    if len(response.weights) >= _MANY:
+        inside, log_u = _start_from_part(response, evaluate, points)
+        u, *known = _newton_by_neighbours(evaluate, points[inside], log_u)
+    else:
+        transfer = evaluate("transfer", points)
+        inside = np.nonzero(_perron(transfer) > 1.0)[0]
+        u, *known = _newton(evaluate, points[inside], _first_guess(transfer[inside]))
+    residual[inside], hessian[inside] = known
+    p[inside], q[inside] = np.exp(u[:, :size]), np.exp(u[:, size:])
     unsolved = np.count_nonzero(~solution.converged)
     if unsolved:
         message = (
@@ -336,16 +341,12 @@ def solve(response: Response, points: ComplexArray) -> Solution:
     return solution
 
 
-def _start(response: Response, evaluate: _Evaluator, points: ComplexArray) -> tuple[np.ndarray, np.ndarray]:
-    """Which points are inside, and a first (log P, log Q) there.
+def _start_from_part(response: Response, evaluate: _Evaluator, points: ComplexArray) -> tuple[np.ndarray, np.ndarray]:
+    """Which points are inside, and a first (log P, log Q) there from a part of the neurons.
 
-    Where neurons are many it is the solution of a part of them, their average multiplied by the number that gives
-    their T the Perron eigenvalue of all neurons': near the edge the solution depends on little else.
+    Their average is multiplied by the number that gives their T the Perron eigenvalue of all neurons': near the edge
+    the solution depends on little else.
     """
-    if len(response.weights) < _MANY:
-        transfer = evaluate("transfer", points)
-        inside = np.nonzero(_perron(transfer) > 1.0)[0]
-        return inside, _first_guess(transfer[inside])
     coarse = _Evaluator(response.part(slice(None, None, _COARSE)))
     transfer = coarse("transfer", points)
     rough = _perron(transfer)
@@ -354,8 +355,6 @@ def _start(response: Response, evaluate: _Evaluator, points: ComplexArray) -> tu
     if len(near):
         factor[near] = _perron(evaluate("transfer", points[near])) / rough[near]
     inside = np.nonzero(factor * rough > 1.0)[0]
-    if len(inside) == 0:
-        return inside, np.zeros((0, 2 * response.size))
     factor = factor[inside]
     guess = _first_guess(factor[:, None, None] * transfer[inside])
     log_u, residual, _ = _newton(coarse, points[inside], guess, factor)
@@ -365,6 +364,8 @@ def _start(response: Response, evaluate: _Evaluator, points: ComplexArray) -> tu
 def _first_guess(transfer: np.ndarray) -> np.ndarray:
     """Perron vectors of T, their product set as for a single equal response: (points, 2G) logarithms."""
     size = transfer.shape[-1]
+    if len(transfer) == 0:
+        return np.zeros((0, 2 * size))
     left = right = np.ones(transfer.shape[:-1])
     for _ in range(30):
         right = np.einsum("ngh,nh->ng", transfer, right)
@@ -378,32 +379,44 @@ def _first_guess(transfer: np.ndarray) -> np.ndarray:
 def _newton_by_neighbours(
     evaluate: _Evaluator, points: ComplexArray, log_u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`_newton` at every 4th point; the others start from its corrections interpolated, one evaluation fewer."""
-    order = np.arange(len(points))
-    anchor = order % _STRIDE == 0
-    parts = {True: anchor, False: ~anchor}
-    u, residual = np.empty_like(log_u), np.empty(len(points))
+    """`_newton` at every 4th point; the others start from its corrections interpolated, one evaluation fewer.
+
+    Points that are not solved that way start again from the first guess.
+    """
+    place = np.empty(len(points), int)
+    place[np.lexsort((np.round(points.imag, 9), np.round(points.real, 9)))] = np.arange(len(points))
+    anchor = place % _STRIDE == 0
+    u, residual = log_u.copy(), np.full(len(points), np.inf)
     hessian = np.empty((len(points), log_u.shape[1], log_u.shape[1]))
-    for first, part in parts.items():
-        start = log_u[part]
-        if not first:
-            correction = u[anchor] - log_u[anchor]
-            start = start + np.stack([np.interp(order[part], order[anchor], c) for c in correction.T], axis=1)
-        if len(start):
-            u[part], residual[part], hessian[part] = _newton(evaluate, points[part], start, np.ones(len(start)))
+
+    def improve(part: np.ndarray) -> None:
+        u[part], residual[part], hessian[part] = _newton(evaluate, points[part], u[part])
+
+    if len(points) == 0:
+        return u, residual, hessian
+    improve(anchor)
+    from_left = np.argsort(place[anchor])
+    for c, correction in enumerate((u - log_u)[anchor][from_left].T):
+        u[~anchor, c] += np.interp(place[~anchor], place[anchor][from_left], correction)
+    improve(~anchor)
+    again = residual > _TOLERANCE
+    if again.any():
+        u[again] = _first_guess(evaluate("transfer", points[again]))
+        improve(again)
     return u, residual, hessian
 
 
 def _newton(
-    evaluate: _Evaluator, points: np.ndarray, log_u: np.ndarray, factor: np.ndarray
+    evaluate: _Evaluator, points: np.ndarray, log_u: np.ndarray, factor: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Newton's method, points that are done dropping out: (log P, log Q), residuals and Hessians."""
     size = log_u.shape[1] // 2
+    factor = np.ones(len(points)) if factor is None else factor
     log_u = log_u.copy()
     residual = np.full(len(points), np.inf)
     hessians = np.zeros((len(points), 2 * size, 2 * size))
     active = np.arange(len(points))
-    for _ in range(_MAX_ITERATIONS):
+    for _ in range(_MAX_ITERATIONS if len(points) else 0):
         p, q = np.exp(log_u[active, :size]), np.exp(log_u[active, size:])
         gradient, hessians[active] = evaluate("newton", points[active], p, q, factor[active])
         relative = gradient / np.concatenate([p * q, p * q], axis=1)

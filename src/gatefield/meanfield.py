@@ -225,9 +225,7 @@ def _run_batch(
     """One batch of neurons over `steps` from the states initial · normal; statistics over the steps from `start` on."""
     s = initial * normal
     rows, size = raw[0].shape
-    noise = [
-        jnp.concatenate([_orthogonal(raw[k]) for k in group.members], axis=1) for group in structure(cell).groups
-    ]
+    noise = [jnp.concatenate([_orthogonal(raw[k]) for k in group.members], axis=1) for group in structure(cell).groups]
     basis = tuple(jnp.zeros((0, size)) for _ in noise)
     outputs, begin, previous = [], 0, s
     for stage in range(1, _STAGES + 1):
