@@ -1,0 +1,75 @@
+"""Gaussian expectations by the trapezoidal rule in a variable that resolves steep functions.
+
+E f(m + s z) for a function f whose features (a gate's slope, a saturation) are of width 1 around 0: Gauss–Hermite
+fails when s is large. With z = z₀ + κ sinh t, κ = 2/max(s, 1), z₀ the position of the feature, the integrand is
+analytic in a strip of width 0.9 about the real t axis for tanh and the logistic, so the trapezoidal rule converges
+exponentially whatever s is: 64 to 192 nodes give rounding error.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_STEP = 0.08
+_BLOCK = 16
+_REACH = 9.2  # standard deviations
+_ROWS = 4096  # standard deviations at a time
+
+
+def gaussian_nodes(mean: np.ndarray, std: np.ndarray, *, coarse: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of E f(x), x ~ N(mean, std²).
+
+    Args:
+        mean: any shape.
+        std: the same shape; zeros allowed.
+        coarse: take half the nodes, for relative errors of about 1e-6.
+
+    Returns:
+        Nodes x and weights, the mean's shape with an axis of nodes behind. Weights sum to 1.
+    """
+    mean, std = np.broadcast_arrays(np.asarray(mean, dtype=float), np.asarray(std, dtype=float))
+    scale = 2.0 / np.maximum(std, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        center = np.where(std >= 1.0, np.clip(-mean / np.where(std > 0.0, std, 1.0), -_REACH, _REACH), 0.0)
+    reach = np.arcsinh((_REACH + np.max(np.abs(center), initial=0.0)) / np.min(scale, initial=2.0))
+    step = 2 * _STEP if coarse else _STEP
+    half = _BLOCK * np.ceil(reach / step / _BLOCK)  # few different sizes, so that compiled code is reused
+    t = step * np.arange(-half, half + 1)
+    z = center[..., None] + scale[..., None] * np.sinh(t)
+    weights = np.cosh(t) * scale[..., None] * np.exp(-0.5 * z * z)
+    return mean[..., None] + std[..., None] * z, weights / weights.sum(axis=-1, keepdims=True)
+
+
+def expectation(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Σ values weights over the last axis."""
+    return np.sum(values * weights, axis=-1)
+
+
+class FixedNodes:
+    """Nodes about the mean that serve all standard deviations from κ step to `largest`: z = κ sinh t, κ = `scale`.
+
+    A function needs to be evaluated once; each standard deviation then only has weights of its own.
+    """
+
+    def __init__(self, *, scale: float, largest: float, step: float) -> None:
+        count = int(np.ceil(np.arcsinh(_REACH * largest / scale) / step))
+        t = step * np.arange(-count, count + 1)
+        self.z = scale * np.sinh(t)
+        self._measure = np.cosh(t)
+
+    def weights(self, std: np.ndarray) -> np.ndarray:
+        """Weights at standard deviations (n,): (n, nodes). Far below κ step all weight goes to the mean."""
+        density = np.exp(-0.5 * (self.z / np.maximum(std, 1e-30)[:, None]) ** 2) * self._measure
+        return density / density.sum(axis=1, keepdims=True)
+
+    def average(self, values: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """E f and its derivative by log std, from f at the nodes (nodes,), at standard deviations of any shape."""
+        flat = np.maximum(np.asarray(std, dtype=float).ravel(), 1e-30)
+        mean, slope = np.empty(flat.size), np.empty(flat.size)
+        for start in range(0, flat.size, _ROWS):
+            part = slice(start, start + _ROWS)
+            w = self.weights(flat[part])
+            square = (self.z / flat[part, None]) ** 2
+            mean[part] = w @ values
+            slope[part] = (w * square) @ values - np.sum(w * square, axis=1) * mean[part]
+        return mean.reshape(np.shape(std)), slope.reshape(np.shape(std))
