@@ -6,6 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gatefield.boundaries import Boundary as Boundary
+    from gatefield.boundaries import ChaosOnset as ChaosOnset
+    from gatefield.boundaries import PinchingExponent as PinchingExponent
+    from gatefield.boundaries import bifurcation_curve as bifurcation_curve
+    from gatefield.boundaries import chaos_onset as chaos_onset
+    from gatefield.boundaries import marginal_boundary as marginal_boundary
+    from gatefield.boundaries import pinching_exponent as pinching_exponent
+    from gatefield.boundaries import spectral_intercept as spectral_intercept
+    from gatefield.boundaries import tricritical_point as tricritical_point
     from gatefield.cells import GRU as GRU
     from gatefield.cells import LSTM as LSTM
     from gatefield.cells import MGU as MGU
@@ -13,18 +22,37 @@ if TYPE_CHECKING:
     from gatefield.cells import Leaky as Leaky
     from gatefield.cells import Vanilla as Vanilla
     from gatefield.cells import hard_tanh as hard_tanh
+    from gatefield.closures import Closure as Closure
+    from gatefield.closures import closure as closure
     from gatefield.currents import ConstantCurrent as ConstantCurrent
     from gatefield.currents import CorrelatedCurrent as CorrelatedCurrent
     from gatefield.currents import WhiteCurrent as WhiteCurrent
+    from gatefield.deterministic import DeterministicMeanField as DeterministicMeanField
+    from gatefield.deterministic import deterministic_mean_field as deterministic_mean_field
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
+    from gatefield.long_term import LongTermJacobian as LongTermJacobian
+    from gatefield.long_term import TrajectoryGrowth as TrajectoryGrowth
+    from gatefield.long_term import long_term_jacobian as long_term_jacobian
+    from gatefield.long_term import trajectory_growth as trajectory_growth
+    from gatefield.lstm_plane import Hysteresis as Hysteresis
+    from gatefield.lstm_plane import StaticTransition as StaticTransition
+    from gatefield.lstm_plane import hysteresis as hysteresis
+    from gatefield.lstm_plane import static_transition as static_transition
     from gatefield.meanfield import MeanField as MeanField
     from gatefield.meanfield import mean_field as mean_field
     from gatefield.network import Network as Network
     from gatefield.network import Path as Path
     from gatefield.network import eigenvalues as eigenvalues
+    from gatefield.phases import phase_diagram as phase_diagram
     from gatefield.reports import Report as Report
     from gatefield.reports import report as report
+    from gatefield.roots import FixedPoint as FixedPoint
+    from gatefield.roots import fixed_points as fixed_points
+    from gatefield.scaling import AccumulationFit as AccumulationFit
+    from gatefield.scaling import GateScaling as GateScaling
+    from gatefield.scaling import accumulation_fit as accumulation_fit
+    from gatefield.scaling import gate_scaling as gate_scaling
     from gatefield.simulation import Simulation as Simulation
     from gatefield.simulation import simulate as simulate
     from gatefield.snapshot import Snapshot as Snapshot
@@ -42,13 +70,20 @@ if TYPE_CHECKING:
 
 # Where each public name lives. Loaded on first use, so that `import gatefield` and `gatefield --help` stay light.
 _HOMES = {
+    "boundaries": (
+        "Boundary", "ChaosOnset", "PinchingExponent", "bifurcation_curve", "chaos_onset", "marginal_boundary",
+        "pinching_exponent", "spectral_intercept", "tricritical_point",
+    ),
     "cells": ("GRU", "LSTM", "MGU", "Cell", "Leaky", "Vanilla", "hard_tanh"),
     "currents": ("ConstantCurrent", "CorrelatedCurrent", "WhiteCurrent"),
+    "deterministic": ("DeterministicMeanField", "deterministic_mean_field"),
     "ensemble": ("Ensemble",),
     "estimates": ("Estimate",),
     "meanfield": ("MeanField", "mean_field"),
     "network": ("Network", "Path", "eigenvalues"),
+    "phases": ("phase_diagram",),
     "reports": ("Report", "report"),
+    "roots": ("FixedPoint", "fixed_points"),
     "simulation": ("Simulation", "simulate"),
     "snapshot": ("Snapshot",),
     "spectrum": (
@@ -56,6 +91,10 @@ _HOMES = {
         "spectral_mass", "spectral_radius", "support_exponent",
     ),
     "zero_state": ("ZeroFixedPoint", "zero_fixed_point"),
+    "closures": ("Closure", "closure"),
+    "long_term": ("LongTermJacobian", "TrajectoryGrowth", "long_term_jacobian", "trajectory_growth"),
+    "lstm_plane": ("Hysteresis", "StaticTransition", "hysteresis", "static_transition"),
+    "scaling": ("AccumulationFit", "GateScaling", "accumulation_fit", "gate_scaling"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -12,8 +12,10 @@ import xarray as xr
 from gatefield import __version__
 
 if TYPE_CHECKING:
+    from gatefield.boundaries import Boundary
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
+    from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
     from gatefield.meanfield import MeanField
     from gatefield.reports import Report
     from gatefield.simulation import Simulation
@@ -129,3 +131,61 @@ def report_dataset(report: Report) -> xr.Dataset:
         messages="; ".join(report.messages),
     )  # fmt: skip
     return xr.Dataset(variables, coords={"route": ["theory", "simulation"]}, attrs=attrs)
+
+
+def phase_dataset(
+    ensemble: Ensemble,
+    gain_x: tuple[str, np.ndarray],
+    gain_y: tuple[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+    beta: float,
+) -> xr.Dataset:
+    """Static states over a plane of two gains, with what each number of roots means."""
+    (name_x, x), (name_y, y) = gain_x, gain_y
+    plane, root = (name_y, name_x), (name_y, name_x, "root")
+    sources = {"shaping": "ρ_0, CKS 16", "growth": "Perron eigenvalue of T(1)", "residual": "|q'/q − 1|"}
+    variables: dict[str, Any] = {
+        name: (root if value.ndim == 3 else plane, value, {"units": "1", "source": sources.get(name, "CKS 10")})
+        for name, value in values.items()
+    }
+    region, names = _regions(values["roots"], values["zero_stable"], ensemble.zero_is_fixed)
+    flags = {"flag_values": list(range(len(names))), "flag_meanings": "; ".join(names)}
+    variables["region"] = (plane, region, flags)
+    coords = {name_x: (name_x, x, {"units": "gain"}), name_y: (name_y, y, {"units": "gain"})}
+    return xr.Dataset(variables, coords=coords, attrs=provenance(ensemble, gain_x=name_x, gain_y=name_y, beta=beta))
+
+
+def _regions(roots: np.ndarray, zero_stable: np.ndarray, zero_is_fixed: bool) -> tuple[np.ndarray, list[str]]:
+    """Region of each point as a number, and the names of those found: CKS §4.4."""
+    state = np.where(zero_stable, "zero stable", "zero unstable") if zero_is_fixed else np.full(roots.shape, "biased")
+    keys = np.char.add(np.char.add(state, ", non-zero roots: "), roots.astype(str))
+    names, region = np.unique(keys, return_inverse=True)
+    return region.reshape(roots.shape), names.tolist()
+
+
+def long_term_dataset(result: LongTermJacobian | TrajectoryGrowth) -> xr.Dataset:
+    """Growth by number of steps; along a run, that of the frozen Jacobians beside it."""
+    source = {"units": "1", "source": "tr M†M / N, M a product of n Jacobians, CKS App. F"}
+    names = [name for name in ("value", "error", "frozen", "frozen_error") if hasattr(result, name)]
+    attrs = {name: getattr(result, name) for name in ("radius", "starts") if hasattr(result, name)}
+    return xr.Dataset(
+        {name: ("n", getattr(result, name), source) for name in names},
+        coords={"n": ("n", result.n, {"units": "steps"})},
+        attrs=provenance(result.ensemble, **attrs),
+    )
+
+
+def boundary_dataset(boundary: Boundary) -> xr.Dataset:
+    """Points of a fold curve or boundary in the plane of two gains."""
+    source = {"fold": "CKS §4.4, App. C", "marginal": "CKS 25"}[boundary.kind]
+    columns = {
+        boundary.name_x: boundary.gain_x,
+        boundary.name_y: boundary.gain_y,
+        "second_moment": boundary.second_moment,
+        "shaping": boundary.shaping,
+        "residual": boundary.residual,
+    }
+    return xr.Dataset(
+        {name: ("point", values, {"units": "1", "source": source}) for name, values in columns.items()},
+        attrs=provenance(boundary.ensemble, kind=boundary.kind),
+    )

@@ -351,7 +351,7 @@ def _start_from_part(response: Response, evaluate: _Evaluator, points: ComplexAr
     transfer = coarse("transfer", points)
     rough = _perron(transfer)
     factor = np.ones(len(points))
-    near = np.nonzero(np.abs(np.log(rough)) < _DEEP)[0]
+    near = np.nonzero(np.abs(np.log(np.maximum(rough, 1e-300))) < _DEEP)[0]
     if len(near):
         factor[near] = _perron(evaluate("transfer", points[near])) / rough[near]
     inside = np.nonzero(factor * rough > 1.0)[0]
@@ -446,9 +446,11 @@ def _gauge_solve(hessian: np.ndarray, right: np.ndarray) -> np.ndarray:
     gauge = np.concatenate([np.ones(size), -np.ones(size)]) / np.sqrt(2 * size)
     scale = np.max(np.abs(hessian), axis=(-2, -1), keepdims=True) + 1e-300
     ridge = 1e-14 * scale * np.eye(2 * size)
-    return np.linalg.solve(
-        hessian + scale * np.outer(gauge, gauge) - ridge, right.astype(np.result_type(hessian, right))
-    )
+    matrix = hessian + scale * np.outer(gauge, gauge) - ridge
+    try:
+        return np.linalg.solve(matrix, right.astype(np.result_type(hessian, right)))
+    except np.linalg.LinAlgError:  # a source to which next to nothing responds, to rounding
+        return np.linalg.pinv(matrix) @ right
 
 
 def trace_resolvent(response: Response, points: ComplexArray, solution: Solution) -> ComplexArray:
