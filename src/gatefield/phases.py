@@ -23,7 +23,7 @@ from scipy.interpolate import make_interp_spline
 from scipy.special import erfc
 
 from gatefield.arguments import at_least, known_names, whole
-from gatefield.cells import Cell, structure
+from gatefield.cells import GRU, Cell, structure
 from gatefield.ensemble import Ensemble, repr_cell
 from gatefield.quadrature import FixedNodes
 from gatefield.roots import _resolution as resolution
@@ -486,7 +486,7 @@ def phase_diagram(*, gain_x: Axis, gain_y: Axis, ensemble: Ensemble, beta: float
         A dataset over (gain_y, gain_x, root), roots in order of variance and NaN beyond the last: `second_moment` of
         each state, `shaping` ρ_0, `growth` (the Perron eigenvalue of T(1)) and `residual` |q'/q − 1|; and over
         (gain_y, gain_x): `roots`, the number of roots besides zero, `zero_stable`, `region`, named in its attributes,
-        and `marginal`, whether a root has 1 < ρ_0 < 1/√α.
+        and `marginal`, whether a root of a GRU has 1 < ρ_0 < 1/√α.
 
     Raises:
         ValueError: an unknown name, twice the same, a range that is not one, or a plane that is not covered.
@@ -545,7 +545,8 @@ def _collect(
         for name in out.keys() - {"shaping", "growth"}:
             out[name][..., 0] = 0.0
     stable = out["growth"][..., 0] < 1.0 if zero else np.zeros(counts.shape, bool)
-    return out | {"roots": counts, "zero_stable": stable, "marginal": _marginal(plane, out, zero, beta)}
+    out |= {"roots": counts, "zero_stable": stable}
+    return out | {"marginal": _marginal(plane, out, zero, beta)}
 
 
 def _at_zero(plane: Plane, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -557,6 +558,8 @@ def _at_zero(plane: Plane, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
 
 def _marginal(plane: Plane, out: dict[str, np.ndarray], zero: bool, beta: float) -> np.ndarray:
     """Whether a non-zero root has 1 < ρ_0 < 1/√α [CKS 25]."""
+    if not isinstance(plane.cell, GRU):
+        return np.zeros(out["roots"].shape, bool)
     h, shaping = out[f"second_moment_{plane.cell.state_names[-1]}"], out["shaping"]
     with np.errstate(invalid="ignore", divide="ignore"):
         inside = (shaping > 1.0) & (shaping**2 * open_share(h, beta) < 1.0)
