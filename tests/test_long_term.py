@@ -12,7 +12,6 @@ from tests.all_cells import CASES, EACH_CELL, Case, scattered
 
 import gatefield as gf
 from gatefield.long_term import (
-    apply_jacobian,
     binary_update_gate,
     binary_update_gate_limit,
     constant_update_gate,
@@ -257,10 +256,9 @@ def test_jacobian_is_applied_without_forming_it(case: Case) -> None:
     ensemble = case.ensembles[0]
     n, d = 12, len(ensemble.cell.state_names)
     network, snapshot = gf.Network(ensemble, size=n, seed=1), scattered(ensemble, n, groups=1)
-    weights = {ensemble.names.index(name): np.asarray(w) for name, w in network.weights.items()}
-    tangent = np.random.default_rng(2).standard_normal((n, d, 5))
-    expected = network.jacobian(snapshot) @ tangent.transpose(1, 0, 2).reshape(d * n, 5)
-    found = apply_jacobian(weights, snapshot, tangent).transpose(1, 0, 2).reshape(d * n, 5)
+    frame = np.random.default_rng(2).standard_normal((5, d, n))
+    expected = frame.reshape(5, d * n) @ network.jacobian(snapshot).T
+    found = network.apply_jacobian(snapshot, frame).reshape(5, d * n)
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 

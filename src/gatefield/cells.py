@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -211,6 +211,14 @@ def source_values(cell: Cell, s: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.stack([jnp.zeros((), s.dtype) if v is None else jnp.asarray(v, s.dtype) for v in values])
 
 
+def local_derivatives(cell: Cell, s: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
+    """F_s (n, D, D), F_x (n, D, K), V_s (n, K, D), V_x (n, K, K) of n neurons, by automatic differentiation."""
+    f = jax.jacfwd(partial(next_state, cell), argnums=(0, 1))
+    v = jax.jacfwd(partial(source_values, cell), argnums=(0, 1))
+    (f_s, f_x), (v_s, v_x) = jax.vmap(f)(s, x), jax.vmap(v)(s, x)
+    return f_s, f_x, v_s, v_x
+
+
 def _named(names: tuple[str, ...], values: Any) -> dict[str, Any]:
     return dict(zip(names, values, strict=True))
 
@@ -223,6 +231,13 @@ class Group:
     level: int
 
 
+class Uses(NamedTuple):
+    """Indices of the state variables and pre-activations that a value depends on; its other derivatives are zero."""
+
+    states: tuple[int, ...]
+    preactivations: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Structure:
     """How a cell's pre-activations hang together, read off its trace.
@@ -230,10 +245,14 @@ class Structure:
     Attributes:
         groups: pre-activations by shared source, ordered by level; those of level 0 depend on the state alone.
         sourceless: indices of pre-activations without recurrent weights.
+        source_uses: for each pre-activation, the state variables that its source depends on, and the pre-activations.
+        update_uses: for each state variable, the state variables that its update depends on, and the pre-activations.
     """
 
     groups: tuple[Group, ...]
     sourceless: tuple[int, ...]
+    source_uses: tuple[Uses, ...]
+    update_uses: tuple[Uses, ...]
 
 
 @lru_cache(maxsize=256)
@@ -257,11 +276,27 @@ def structure(cell: Cell) -> Structure:
         sourced[:] = [k for k, name in enumerate(names) if out[name] is not None]
         return [out[names[k]] for k in sourced]
 
-    jaxpr = jax.make_jaxpr(active_sources)(state, zeros).jaxpr
+    outvars, source_uses = _traced_uses(cell, active_sources, state, zeros)
+    _, update_uses = _traced_uses(cell, lambda s, x: [cell.update(s, x)[n] for n in cell.state_names], state, zeros)
+    every = dict(zip(sourced, source_uses, strict=True))
+    return Structure(
+        _grouped(cell, every, outvars),
+        tuple(k for k in range(len(names)) if k not in every),
+        tuple(every.get(k, Uses((), ())) for k in range(len(names))),
+        tuple(update_uses),
+    )
+
+
+def _traced_uses(cell: Cell, function: Any, state: Values, x: Values) -> tuple[list[Any], list[Uses]]:
+    """The output variables of a function of state and pre-activations, and what each of them depends on."""
+    jaxpr = jax.make_jaxpr(function)(state, x).jaxpr
     # dictionaries flatten in sorted order of their keys
-    x_inputs = dict(zip(jaxpr.invars[len(state) :], sorted(names), strict=True))
-    uses = _dependencies(jaxpr, {var: {names.index(name)} for var, name in x_inputs.items()})
-    return _grouped(cell, sourced, jaxpr.outvars, uses)
+    inputs = [(0, cell.state_names.index(name)) for name in sorted(state)]
+    inputs += [(1, cell.preactivation_names.index(name)) for name in sorted(x)]
+    uses = _dependencies(jaxpr, {var: {which} for var, which in zip(jaxpr.invars, inputs, strict=True)})
+    found = [set() if hasattr(var, "val") else uses.get(var, set()) for var in jaxpr.outvars]
+    by_kind = [[tuple(sorted(i for kind, i in f if kind == wanted)) for wanted in (0, 1)] for f in found]
+    return jaxpr.outvars, [Uses(*pair) for pair in by_kind]
 
 
 def _check_names(cell: Cell) -> None:
@@ -285,8 +320,8 @@ def _check_outputs(cell: Cell, function: str, out: Any, names: tuple[str, ...]) 
             raise ValueError(f"{where} is for one neuron: {name!r} must be a scalar, got shape {jnp.shape(value)}")
 
 
-def _dependencies(jaxpr: Any, uses: dict[Any, set[int]]) -> dict[Any, set[int]]:
-    """Which pre-activations each variable of a trace depends on; calls count as using all their arguments."""
+def _dependencies(jaxpr: Any, uses: dict[Any, set[tuple[int, int]]]) -> dict[Any, set[tuple[int, int]]]:
+    """Which inputs each variable of a trace depends on; calls count as using all their arguments."""
     for equation in jaxpr.eqns:
         inputs = [uses.get(v, set()) for v in equation.invars if not hasattr(v, "val")]
         for out in equation.outvars:
@@ -294,21 +329,18 @@ def _dependencies(jaxpr: Any, uses: dict[Any, set[int]]) -> dict[Any, set[int]]:
     return uses
 
 
-def _grouped(cell: Cell, sourced: list[int], outvars: list[Any], uses: dict[Any, set[int]]) -> Structure:
+def _grouped(cell: Cell, uses: dict[int, Uses], outvars: list[Any]) -> tuple[Group, ...]:
     names = cell.preactivation_names
     level: dict[int, int] = dict.fromkeys(range(len(names)), 0)
     members: dict[Any, list[int]] = {}
-    for position, (k, var) in enumerate(zip(sourced, outvars, strict=True)):
-        literal = hasattr(var, "val")
-        needed = set() if literal else uses.get(var, set())
-        late = [j for j in needed if j >= k]
+    for position, ((k, used), var) in enumerate(zip(uses.items(), outvars, strict=True)):
+        late = [j for j in used.preactivations if j >= k]
         if late:
             raise ValueError(
                 f"{type(cell).__name__}: the source of {names[k]!r} uses {names[late[0]]!r}, which is not computed "
                 f"before it; reorder preactivation_names"
             )
-        level[k] = 1 + max((level[j] for j in needed), default=-1)
-        members.setdefault(position if literal else var, []).append(k)
+        level[k] = 1 + max((level[j] for j in used.preactivations), default=-1)
+        members.setdefault(position if hasattr(var, "val") else var, []).append(k)
     groups = [Group(tuple(ks), max(level[k] for k in ks)) for ks in members.values()]
-    sourceless = tuple(k for k in range(len(names)) if k not in sourced)
-    return Structure(tuple(sorted(groups, key=lambda g: g.level)), sourceless)
+    return tuple(sorted(groups, key=lambda g: g.level))

@@ -342,33 +342,17 @@ def trajectory_growth(
         )
     times = np.unique(np.linspace(0, room - 1, starts).round().astype(int))
     rng = np.random.default_rng(whole("seed", seed, 0))
-    weights = {k: np.asarray(w, np.float64) for k, w in enumerate(map(network.weights.get, network.ensemble.names))
-               if w is not None}  # fmt: skip
     measured, frozen = [], []
     for time in times:
-        tangent = rng.standard_normal((network.size, len(path.cell.state_names), probes))
-        squares = [np.sum(tangent**2)]
+        frame = rng.standard_normal((probes, len(path.cell.state_names), network.size))
+        squares = [np.sum(frame**2)]
         for step in range(largest):
-            tangent = apply_jacobian(weights, path.snapshot(int(time) + step), tangent)
-            squares.append(np.sum(tangent**2))
+            frame = network.apply_jacobian(path.snapshot(int(time) + step), frame)
+            squares.append(np.sum(frame**2))
         measured.append(np.array(squares)[powers] / (network.size * probes))
         frozen.append(long_term_jacobian(network.ensemble, path.snapshot(int(time)), powers).value)
     growth, still = from_batches(measured), from_batches(frozen)
     return TrajectoryGrowth(powers, growth.value, growth.error, still.value, still.error, times, network.ensemble)
-
-
-def apply_jacobian(weights: dict[int, np.ndarray], snapshot: Snapshot, tangent: np.ndarray) -> np.ndarray:
-    """One step of perturbations: J δs for δs (N, D, probes), from the weights by index of their pre-activation."""
-    local = snapshot.derivatives
-    out = np.einsum("nij,njp->nip", local.f_s, tangent)
-    responses: dict[int, np.ndarray] = {}  # δx_k, (N, probes)
-    for k, u in sorted(weights.items()):
-        source = np.einsum("nj,njp->np", local.v_s[:, k], tangent)
-        for j, earlier in responses.items():
-            source += local.v_x[:, k, j, None] * earlier
-        responses[k] = u @ source
-        out += local.f_x[:, :, k, None] * responses[k][:, None]
-    return out
 
 
 # ---- closed forms ----

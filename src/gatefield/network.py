@@ -11,14 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gatefield import tangent
 from gatefield.algebra import ComplexArray
 from gatefield.arguments import at_least, whole
 from gatefield.cells import Cell, next_state, source_values, structure
 from gatefield.correlation import lag_averages
 from gatefield.ensemble import Ensemble
+from gatefield.exponents import LyapunovSpectrum, spectrum_of
+from gatefield.frames import LONGEST, Advance, carry_frame, checked_count
 from gatefield.memory import require
 from gatefield.progress import track
 from gatefield.snapshot import Snapshot
+from gatefield.tangent import cheaper_formed
 
 _CHUNK = 100  # steps between two looks at progress and at the keyboard
 
@@ -179,6 +183,65 @@ class Network:
     def _indexed_weights(self) -> dict[int, jax.Array]:
         return {self.ensemble.names.index(name): w for name, w in self.weights.items()}
 
+    def lyapunov_spectrum(
+        self,
+        steps: int = 1000,
+        *,
+        count: int | None = None,
+        transient: int | None = None,
+        initial: float = 0.6,
+        state: np.ndarray | None = None,
+        seed: int = 0,
+    ) -> LyapunovSpectrum:
+        """Lyapunov exponents of this network by the QR method, all D·N or the leading ones.
+
+        Perturbations have the precision of the network; the growth of their volumes is taken in float64.
+
+        Args:
+            steps: measured steps.
+            count: how many exponents, the largest first; all by default.
+            transient: steps before the measurement, half of them for the state alone, half for the perturbations too;
+                by default as many as a third of `steps`, and 200 at least.
+            initial: standard deviation of every state variable at the start.
+            state: start from this state instead, (N, D), and leave out the state's half of the transient.
+            seed: of the start, of currents that vary in time and of the first perturbations.
+
+        Raises:
+            ValueError: an argument out of its range, or perturbations that do not fit into memory.
+        """
+        steps, cell, d = whole("steps", steps, 2), self.ensemble.cell, len(self.ensemble.cell.state_names)
+        dimension = d * self.size
+        count = checked_count(count, dimension)
+        transient = max(200, steps // 3) if transient is None else whole("transient", transient, 0)
+        formed = cheaper_formed(cell, self._indexed_weights(), count, self.size)
+        needed = 6 * count * dimension + (4 * d * self.size**2 if formed else 0) + steps * self.size
+        require(needed * self.dtype.itemsize, what=f"{count} perturbations", size=self.size)
+        if state is None:
+            settling = transient - transient // 2
+            transient //= 2
+            state = self.run(settling, initial=initial, seed=seed, record=1).last if settling else None
+        key, drive_key, frame_key = jax.random.split(jax.random.key(whole("seed", seed, 0)), 3)
+        with jax.enable_x64(True):
+            s = self._start(key, at_least("initial", initial, 0.0), state)
+            frame = jax.random.normal(frame_key, (count, dimension)).astype(self.dtype)
+            growth = carry_frame(
+                self._advance(formed, self._sample_drive(drive_key, transient + steps)), s, frame,
+                steps=steps, transient=transient, description=f"{count} exponents of {self.size} neurons",
+            )  # fmt: skip
+        made = {"ensemble": self.ensemble.describe(), "size": self.size, "network_seed": self.seed, "seed": seed}
+        return spectrum_of(
+            growth, transient=transient, dimension=dimension, neurons=self.size, dtype=self.dtype.name, **made
+        )
+
+    def _advance(self, formed: bool, drive: dict[int, jax.Array]) -> Advance:
+        weights = self._indexed_weights()
+
+        def advance(s: jax.Array, frame: jax.Array, begin: int, steps: int) -> Any:
+            s, frame, record = _carry(self.ensemble.cell, formed, weights, self.biases, drive, s, frame, begin, steps)
+            return s, frame, np.asarray(record)[:steps]
+
+        return advance
+
     def jacobian(self, snapshot: Snapshot) -> np.ndarray:
         """One-step Jacobian ∂s(t+1)/∂s(t) at a snapshot of this network [CKS 11, 26].
 
@@ -206,6 +269,15 @@ class Network:
                 if local.f_x[:, row, k].any():
                     jacobian[row] += local.f_x[:, row, k][:, None, None] * response
         return jacobian.reshape(d * n, d * n)
+
+    def apply_jacobian(self, snapshot: Snapshot, frame: np.ndarray) -> np.ndarray:
+        """J δs for perturbations δs (P, D, N) at a snapshot of this network, without forming J."""
+        self._check(snapshot)
+        local = snapshot.derivatives
+        with jax.enable_x64(True):
+            weights = {k: w.astype(jnp.float64) for k, w in self._indexed_weights().items()}
+            arrays = tuple(jnp.asarray(a) for a in (local.f_s, local.f_x, local.v_s, local.v_x))
+            return np.asarray(_apply_jacobian(self.ensemble.cell, weights, arrays, jnp.asarray(frame)))
 
     def extended_matrix(self, snapshot: Snapshot) -> np.ndarray:
         """The linear map of (s, x) whose generalised eigenvalues are those of the Jacobian [CKS 13, 123].
@@ -266,3 +338,34 @@ def _run(
         return jax.vmap(partial(next_state, cell))(s, x), (s, x)
 
     return jax.lax.scan(step, s, drive, length=steps)
+
+
+_apply_jacobian = jax.jit(tangent.apply_jacobian, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _carry(
+    cell: Cell,
+    formed: bool,
+    weights: dict[int, jax.Array],
+    biases: jax.Array,
+    drive: dict[int, jax.Array],
+    s: jax.Array,
+    frame: jax.Array,
+    begin: int,
+    steps: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """State and frame (P, D·N) some steps later, and the last state variable after each, (LONGEST, N)."""
+    shaped = frame.reshape(frame.shape[0], -1, s.shape[0])
+
+    def body(i: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        s, frame, record = carry
+        inputs = biases
+        for k, values in drive.items():
+            inputs = inputs.at[:, k].add(values[begin + i])
+        s, frame = tangent.step(cell, weights, inputs, s, frame, formed=formed)
+        return s, frame, record.at[i].set(s[:, -1])
+
+    record = jnp.zeros((LONGEST, s.shape[0]), s.dtype)
+    s, shaped, record = jax.lax.fori_loop(0, steps, body, (s, shaped, record))
+    return s, shaped.reshape(frame.shape), record

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
+def _shown() -> bool:
+    return sys.stderr.isatty() and threading.current_thread() is threading.main_thread()
+
+
 def track(items: Sequence[T], description: str) -> Iterator[T]:
     """The items in turn; a bar on standard error where that is a terminal, gone when done."""
-    if len(items) < 2 or not sys.stderr.isatty() or threading.current_thread() is not threading.main_thread():
+    if len(items) < 2 or not _shown():
         yield from items
         return
-    from rich.console import Console
-    from rich.progress import track as rich_track
+    with progress(len(items), description) as report:
+        for item in items:
+            yield item
+            report(1)
 
-    yield from rich_track(items, description, console=Console(stderr=True), transient=True)
+
+@contextmanager
+def progress(total: int, description: str) -> Iterator[Callable[[int], None]]:
+    """A bar over `total` steps, moved on by calling what it gives with a number of steps."""
+    if not _shown():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda steps: bar.advance(task, steps)

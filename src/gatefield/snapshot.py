@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gatefield.arguments import whole
-from gatefield.cells import Cell, next_state, source_values
+from gatefield.cells import Cell, local_derivatives
 from gatefield.ensemble import Ensemble
 
 
@@ -93,9 +92,4 @@ class Snapshot:
         )
 
 
-@partial(jax.jit, static_argnums=0)
-def _derivatives(cell: Cell, s: jax.Array, x: jax.Array) -> tuple[Any, ...]:
-    f = jax.jacfwd(partial(next_state, cell), argnums=(0, 1))
-    v = jax.jacfwd(partial(source_values, cell), argnums=(0, 1))
-    (f_s, f_x), (v_s, v_x) = jax.vmap(f)(s, x), jax.vmap(v)(s, x)
-    return f_s, f_x, v_s, v_x
+_derivatives = jax.jit(local_derivatives, static_argnums=0)
