@@ -9,15 +9,12 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-
-from gatefield import cli
+from tests.commands import Command
 
 # Cyclopts warns where it reads sys.argv under pytest, as it does here on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
@@ -25,42 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked wit
 GAINS = ("--gain", "update=3", "--gain", "reset=2", "--gain", "candidate=4")
 SMALL = ("--steps", "24", "--samples", "200")
 SMALL_NETWORK = ("--size", "60", "--networks", "2")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def gatefield(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """The program in this process, in an empty folder."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "_exit", leave)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["gatefield", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        code = left.value.code
-        captured = capsys.readouterr()
-        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return run
 
 
 def is_estimate(value: Any) -> bool:

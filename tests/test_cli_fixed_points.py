@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from tests.commands import Command
 
 import gatefield as gf
-from gatefield import cli
 from gatefield.plots import plot_fixed_points
 from gatefield.roots import excess_curve
 
@@ -27,43 +22,13 @@ THREE = ("gru", "--gain", "candidate=1.8", "--gain", "reset=10")
 C_H = (0.0, 0.0222017697, 0.1238635352)  # errata's program, Brent on [CKS 10]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
-
-
 @pytest.fixture
-def fixed_points(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """`gatefield fixed-points` in this process, in an empty folder."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "_exit", leave)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["gatefield", "fixed-points", *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        captured = capsys.readouterr()
-        return Outcome(left.value.code if isinstance(left.value.code, int) else 0, captured.out, captured.err)
-
-    return run
-
-
-def told(done: Outcome) -> Any:
-    assert done.code == 0, done.err
-    return json.loads(done.out)
+def fixed_points(gatefield: Command) -> Command:
+    return partial(gatefield, "fixed-points")
 
 
 def test_json(fixed_points: Command) -> None:
-    result = told(fixed_points(*THREE, "--json"))
+    result = fixed_points(*THREE, "--json").json
     assert set(result) == {"ensemble", "fixed_points"}
     assert result["ensemble"]["gain"] == {"update": 0.0, "reset": 10.0, "candidate": 1.8}
     points = result["fixed_points"]

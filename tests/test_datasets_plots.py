@@ -45,6 +45,11 @@ def spectrum() -> SpectrumReport:
     return spectrum_report(GRU, discs=[(0.0, 0.0, 0.3), (0.5, 0.2, 0.1)], steps=16, samples=400, size=30)
 
 
+@pytest.fixture(scope="module")
+def lyapunov() -> gf.LyapunovReport:
+    return gf.lyapunov_report(GRU, steps=40, samples=400, size=30, networks=2, count=None, pair=True)
+
+
 Make = Callable[[pytest.FixtureRequest], Any]
 RESULTS: dict[str, Make] = {
     "mean field": lambda r: r.getfixturevalue("field"),
@@ -53,6 +58,10 @@ RESULTS: dict[str, Make] = {
     "curve": lambda r: r.getfixturevalue("report").curve,
     "density": lambda r: r.getfixturevalue("report").density,
     "resolvent": lambda r: gf.resolvent(GRU, r.getfixturevalue("report").field.snapshot, [[0.1, 0.2j], [3.0, 0.5]]),
+    "exponents": lambda r: r.getfixturevalue("lyapunov").spectra[0],
+    "largest exponent": lambda r: r.getfixturevalue("lyapunov").theory,
+    "replicas": lambda r: r.getfixturevalue("lyapunov").pair,
+    "sizes": lambda r: gf.lyapunov_sizes(GRU, sizes=(10, 20), networks=2, steps=20, transient=4),
     "no curve": lambda r: gf.spectral_curve(gf.Ensemble(gf.GRU()), r.getfixturevalue("report").field.snapshot),
 }
 EACH_RESULT = pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS)
@@ -224,3 +233,34 @@ def test_styles_may_be_changed(report: gf.Report) -> None:
     plots.plot_eigenvalues(axes, report.simulation.eigenvalues[0], color="green")
     first, last = axes.get_lines()[0], axes.get_lines()[-1]
     assert (first.get_color(), first.get_label(), last.get_color()) == ("blue", "mine", "green")
+
+
+def test_lyapunov_datasets(lyapunov: gf.LyapunovReport) -> None:
+    spectrum = lyapunov.spectra[0]
+    data = spectrum.to_dataset()
+    np.testing.assert_array_equal(data["exponent"], spectrum.exponents.value)
+    assert data["kaplan_yorke_dimension"] == spectrum.kaplan_yorke_dimension.value
+    assert data["largest_so_far"].values[-1] == pytest.approx(spectrum.largest.value)
+    assert data["entropy_rate"].attrs["units"] == "nats/step"
+    assert data.attrs["size"] == 30
+    largest = lyapunov.theory.to_dataset()
+    assert largest["time"].values[-1] == 40
+    assert largest["growth"].sizes["time"] == 30  # the tangent pass takes the last three quarters
+    assert lyapunov.pair is not None
+    np.testing.assert_array_equal(
+        lyapunov.pair.to_dataset()["distance"].sel(state="h"), lyapunov.pair.distance["h"].value
+    )
+
+
+def test_lyapunov_figure(lyapunov: gf.LyapunovReport) -> None:
+    """Points are the spectra, the line is the theory's exponent, and the pair grows from its first distance."""
+    figure = plots.plot_lyapunov(lyapunov)
+    exponents, convergence, pair = figure.axes
+    drawn = [line for line in exponents.lines if line.get_marker() == "o" and len(line.get_xdata()) == 30]
+    np.testing.assert_array_equal(drawn[0].get_ydata(), lyapunov.spectra[0].exponents.value)
+    assert any(np.all(np.asarray(line.get_ydata()) == lyapunov.theory.value) for line in exponents.lines)
+    assert [line for line in convergence.lines if len(line.get_xdata()) == len(lyapunov.spectra[0].times)]
+    assert pair.get_yscale() == "log"
+    assert lyapunov.pair is not None
+    first = lyapunov.pair.distance["h"].value[0] / (2.0 * lyapunov.pair.variance["h"].value)
+    assert np.asarray(pair.lines[0].get_ydata())[0] == pytest.approx(first)

@@ -19,7 +19,7 @@ from tests.references import GRU_AT_3, GRU_WITHOUT_UPDATE, VANILLA, gauss, gru_a
 
 import gatefield as gf
 from gatefield import meanfield
-from gatefield.meanfield import _extend_basis, _orthogonal
+from gatefield.causal import extend_basis, orthogonal
 
 
 def solve(ensemble: gf.Ensemble, seed: int = 0) -> gf.MeanField:
@@ -327,7 +327,7 @@ def test_default_batches(monkeypatch: pytest.MonkeyPatch, steps: int, samples: i
     def caught(ensemble: gf.Ensemble, key: jax.Array, steps: int, size: int) -> None:
         raise CaughtError(size)
 
-    monkeypatch.setattr(meanfield, "_sample_start", caught)
+    monkeypatch.setattr(meanfield, "sample_start", caught)
     with pytest.raises(CaughtError, match=f"^{samples // expected}$"):
         gf.mean_field(gf.Ensemble(gf.Vanilla()), steps=steps, samples=samples)
 
@@ -362,7 +362,7 @@ def test_statistics_are_those_of_the_window() -> None:
 def test_noise_is_orthonormal(rows: int, size: int) -> None:
     """Both ways of making it: by Cholesky where size ≥ 2 rows, by QR otherwise."""
     with jax.enable_x64(True):
-        noise = np.asarray(_orthogonal(jax.random.normal(jax.random.key(1), (rows, size))))
+        noise = np.asarray(orthogonal(jax.random.normal(jax.random.key(1), (rows, size))))
     assert noise.shape == (rows, size)
     np.testing.assert_allclose(noise @ noise.T / size, np.eye(rows), atol=1e-12)
     np.testing.assert_allclose(noise.sum(axis=1), 0.0, atol=1e-11)
@@ -374,7 +374,7 @@ def test_noise_has_no_preferred_direction(rows: int, size: int) -> None:
     draws = 2000
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), draws)
-        noise = np.asarray(jax.vmap(lambda key: _orthogonal(jax.random.normal(key, (rows, size))))(keys))
+        noise = np.asarray(jax.vmap(lambda key: orthogonal(jax.random.normal(key, (rows, size))))(keys))
     np.testing.assert_allclose(noise.mean(axis=0), 0.0, atol=5 / draws**0.5)
     np.testing.assert_allclose((noise**2).mean(axis=0), 1.0, atol=5 * 2**0.5 / draws**0.5)
 
@@ -389,7 +389,7 @@ def test_basis_stays_orthonormal_for_a_slow_history() -> None:
         for t in range(rows):
             v = v + 1e-6 * rng.standard_normal(size)
             history.append(v)
-            c, basis = _extend_basis(basis, jnp.asarray(v), jnp.asarray(t))
+            c, basis = extend_basis(basis, jnp.asarray(v), jnp.asarray(t))
             coordinates.append(np.asarray(c))
     basis, coordinates, history = np.asarray(basis), np.array(coordinates), np.array(history)
     np.testing.assert_allclose(basis @ basis.T / size, np.eye(rows), atol=1e-12)
@@ -404,7 +404,7 @@ def test_basis_takes_no_direction_from_rounding() -> None:
     with jax.enable_x64(True):
         basis = jnp.zeros((4, size))
         for t, vector in enumerate((v, 2.0 * v, 0.0 * v, v)):
-            c, basis = _extend_basis(basis, jnp.asarray(vector), jnp.asarray(t))
+            c, basis = extend_basis(basis, jnp.asarray(vector), jnp.asarray(t))
     np.testing.assert_allclose(np.asarray(c)[1:], 0.0, atol=1e-15)
     assert not np.asarray(basis)[1:].any()
 

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
     from gatefield.cells import Leaky as Leaky
     from gatefield.cells import Vanilla as Vanilla
     from gatefield.cells import hard_tanh as hard_tanh
+    from gatefield.chaos import LyapunovReport as LyapunovReport
+    from gatefield.chaos import SizeScaling as SizeScaling
+    from gatefield.chaos import lyapunov_report as lyapunov_report
+    from gatefield.chaos import lyapunov_sizes as lyapunov_sizes
     from gatefield.closures import Closure as Closure
     from gatefield.closures import closure as closure
+    from gatefield.continuous import ContinuousLimit as ContinuousLimit
+    from gatefield.continuous import continuous_limit as continuous_limit
+    from gatefield.critical import CriticalGain as CriticalGain
+    from gatefield.critical import critical_gain as critical_gain
     from gatefield.currents import ConstantCurrent as ConstantCurrent
     from gatefield.currents import CorrelatedCurrent as CorrelatedCurrent
     from gatefield.currents import WhiteCurrent as WhiteCurrent
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from gatefield.deterministic import deterministic_mean_field as deterministic_mean_field
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
+    from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
     from gatefield.long_term import LongTermJacobian as LongTermJacobian
     from gatefield.long_term import TrajectoryGrowth as TrajectoryGrowth
     from gatefield.long_term import long_term_jacobian as long_term_jacobian
@@ -39,11 +48,17 @@ if TYPE_CHECKING:
     from gatefield.lstm_plane import StaticTransition as StaticTransition
     from gatefield.lstm_plane import hysteresis as hysteresis
     from gatefield.lstm_plane import static_transition as static_transition
+    from gatefield.lyapunov import LargestExponent as LargestExponent
+    from gatefield.lyapunov import lyapunov_along as lyapunov_along
+    from gatefield.lyapunov import lyapunov_max as lyapunov_max
+    from gatefield.lyapunov import lyapunov_of_map as lyapunov_of_map
     from gatefield.meanfield import MeanField as MeanField
     from gatefield.meanfield import mean_field as mean_field
     from gatefield.network import Network as Network
     from gatefield.network import Path as Path
     from gatefield.network import eigenvalues as eigenvalues
+    from gatefield.pairs import Replicas as Replicas
+    from gatefield.pairs import replicas as replicas
     from gatefield.phases import phase_diagram as phase_diagram
     from gatefield.reports import Report as Report
     from gatefield.reports import report as report
@@ -95,6 +110,12 @@ _HOMES = {
     "long_term": ("LongTermJacobian", "TrajectoryGrowth", "long_term_jacobian", "trajectory_growth"),
     "lstm_plane": ("Hysteresis", "StaticTransition", "hysteresis", "static_transition"),
     "scaling": ("AccumulationFit", "GateScaling", "accumulation_fit", "gate_scaling"),
+    "chaos": ("LyapunovReport", "SizeScaling", "lyapunov_report", "lyapunov_sizes",),
+    "continuous": ("ContinuousLimit", "continuous_limit",),
+    "critical": ("CriticalGain", "critical_gain",),
+    "exponents": ("LyapunovSpectrum",),
+    "lyapunov": ("LargestExponent", "lyapunov_along", "lyapunov_max", "lyapunov_of_map",),
+    "pairs": ("Replicas", "replicas",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

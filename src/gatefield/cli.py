@@ -201,6 +201,44 @@ def spectrum(
 
 
 @app.command
+def lyapunov(
+    cell: CellName,
+    /,
+    *,
+    ensemble: EnsembleArguments = EnsembleOptions(),
+    run: RunArguments = RunOptions(),
+    show: ShowArguments = ShowOptions(),
+    size: Annotated[Whole | None, Parameter(help="Also simulate networks of this many neurons.")] = None,
+    networks: Annotated[Whole, Parameter(help="Simulated networks, with --size.")] = 1,
+    count: Annotated[Whole, Parameter(help="Exponents of each network, the largest first.")] = 50,
+    full: Annotated[bool, Parameter(help="All exponents of each network.")] = False,
+) -> None:
+    """Lyapunov exponents: the largest of an infinite network, and those of networks with what follows from them."""
+    from gatefield.chaos import lyapunov_report
+
+    built = _ensemble(cell, ensemble)
+    _check_output(show.output)
+    result = lyapunov_report(
+        built,
+        steps=run.steps,
+        samples=run.samples,
+        seed=run.seed,
+        size=size,
+        networks=networks,
+        count=None if full else count,
+        pair=show.output is not None,
+    )
+    if show.output is not None:
+        from gatefield.plots import plot_lyapunov
+
+        _save(plot_lyapunov(result), show.output)
+    if show.json:
+        _print_json(result.as_json())
+    else:
+        _print_lyapunov(result, show.output)
+
+
+@app.command
 def fixed_points(
     cell: CellName,
     /,
@@ -428,6 +466,36 @@ def _print_report(result: Any, output: Path | None) -> None:
         f"Slow: |λ − 1| < {result.slow_radius:g}.",
         soft_wrap=True,
     )
+    _print_messages(result.messages, output)
+
+
+def _print_lyapunov(result: Any, output: Path | None) -> None:
+    from gatefield.estimates import Estimate
+
+    theory = result.theory
+    console = _console()
+    console.print(f"{result.ensemble.title()}: [bold]{theory.verdict}[/bold] ({theory.field.regime})")
+    rows = [("largest exponent (per step)", str(Estimate(theory.value, theory.error)))]
+    first = result.spectra[0] if result.spectra else None
+    if first is not None:
+        named = [
+            ("Kaplan–Yorke dimension per neuron", "kaplan_yorke_dimension"),
+            ("entropy rate per neuron (nats per step)", "entropy_rate"),
+            ("participation ratio per neuron", "participation_ratio"),
+        ]
+        rows = [(*rows[0], _shown(result.simulated("largest")))]
+        rows += [(title, "", _shown(result.simulated(name, per_neuron=True))) for title, name in named]
+        rows.append(("share of positive exponents", "", _shown(result.simulated("fraction_positive"))))
+        if first.full:
+            rows.append(("mean exponent", "", _shown(result.simulated("mean"))))
+    console.print(_table(("", "theory (N = ∞)", *(("simulation",) if result.spectra else ())), rows))
+    if first is not None:
+        plural = "network" if len(result.spectra) == 1 else "networks"
+        console.print(
+            f"Simulated: {len(result.spectra)} {plural} of {first.neurons} neurons, {first.count} of {first.dimension} "
+            f"exponents over {first.steps} steps.",
+            soft_wrap=True,
+        )
     _print_messages(result.messages, output)
 
 

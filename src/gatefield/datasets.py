@@ -13,10 +13,14 @@ from gatefield import __version__
 
 if TYPE_CHECKING:
     from gatefield.boundaries import Boundary
+    from gatefield.chaos import SizeScaling
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
+    from gatefield.exponents import LyapunovSpectrum
     from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
+    from gatefield.lyapunov import LargestExponent
     from gatefield.meanfield import MeanField
+    from gatefield.pairs import Replicas
     from gatefield.reports import Report
     from gatefield.simulation import Simulation
     from gatefield.spectrum import SpectralCurve, SpectralField
@@ -189,3 +193,88 @@ def boundary_dataset(boundary: Boundary) -> xr.Dataset:
         {name: ("point", values, {"units": "1", "source": source}) for name, values in columns.items()},
         attrs=provenance(boundary.ensemble, kind=boundary.kind),
     )
+
+
+_PER_STEP = {"units": "1/step"}
+
+
+def lyapunov_dataset(spectrum: LyapunovSpectrum) -> xr.Dataset:
+    """Exponents by index, what follows from them, and their convergence by time."""
+    sources = {
+        "kaplan_yorke_dimension": {"units": "1", "source": "Kaplan and Yorke 1979"},
+        "entropy_rate": {"units": "nats/step", "source": "sum of the positive exponents"},
+        "participation_ratio": {"units": "1", "source": "(tr C)²/tr C²"},
+        "mean": _PER_STEP,
+        "fraction_positive": {"units": "1"},
+    }
+    variables: dict[str, Any] = {
+        "exponent": ("index", spectrum.exponents.value, {**_PER_STEP, "source": "QR method, Benettin et al. 1980"}),
+        "exponent_error": ("index", spectrum.exponents.error, _PER_STEP),
+    }
+    for name, attrs in sources.items():
+        estimate = getattr(spectrum, name)
+        variables |= {name: ((), estimate.value, attrs), f"{name}_error": ((), estimate.error, attrs)}
+    for name, values in spectrum.convergence.items():
+        units = {"units": sources.get(name, _PER_STEP)["units"]}
+        variables[f"{name}_so_far"] = ("time", values, units)
+    coords = {"index": np.arange(1, spectrum.count + 1), "time": ("time", spectrum.times, {"units": "steps"})}
+    made = {k: json.dumps(v) if isinstance(v, dict) else v for k, v in spectrum.produced_by.items()}
+    attrs = made | {
+        "dimension": spectrum.dimension, "neurons": spectrum.neurons, "steps": spectrum.steps,
+        "transient": spectrum.transient, "message": spectrum.message, "gatefield_version": __version__,
+    }  # fmt: skip
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def largest_exponent_dataset(result: LargestExponent) -> xr.Dataset:
+    """λ_max, and the log growth of perturbations by step of the tangent pass."""
+    source = {**_PER_STEP, "source": "tangent mean field"}
+    variables = {
+        "lyapunov_max": ((), result.value, {**_PER_STEP, "source": result.route}),
+        "lyapunov_max_error": ((), result.error, _PER_STEP),
+        "growth": ("time", result.growth.value, source),
+        "growth_error": ("time", result.growth.error, _PER_STEP),
+    }
+    field = result.field
+    times = field.steps - len(result.growth.value) + np.arange(1, len(result.growth.value) + 1)
+    attrs = provenance(
+        result.ensemble, verdict=result.verdict, regime=field.regime, steps=field.steps, samples=field.samples,
+        seed=field.seed, message=result.message,
+    )  # fmt: skip
+    return xr.Dataset(variables, coords={"time": ("time", times, {"units": "steps"})}, attrs=attrs)
+
+
+def replicas_dataset(pair: Replicas) -> xr.Dataset:
+    """Squared distance of two replicas by state variable and time, its growth and saturation."""
+    source = {"units": "1", "source": "E(u' − u)², two replicas under the same weights"}
+
+    def stacked(values: Mapping[str, Estimate], what: str) -> np.ndarray:
+        return np.stack([getattr(e, what) for e in values.values()])
+
+    variables: dict[str, Any] = {
+        "distance": (("state", "time"), stacked(pair.distance, "value"), source),
+        "distance_error": (("state", "time"), stacked(pair.distance, "error"), {"units": "1"}),
+        "saturation": ("state", stacked(pair.saturation, "value"), {"units": "1"}),
+        "saturation_error": ("state", stacked(pair.saturation, "error"), {"units": "1"}),
+        "variance": ("state", stacked(pair.variance, "value"), {"units": "1"}),
+        "growth": ((), pair.growth.value, _PER_STEP),
+        "growth_error": ((), pair.growth.error, _PER_STEP),
+    }
+    coords = {"state": list(pair.distance), "time": ("time", pair.times, {"units": "steps"})}
+    attrs = provenance(
+        pair.ensemble, initial_distance=pair.initial_distance, samples=pair.samples, seed=pair.seed,
+        saturated=int(pair.saturated),
+    )  # fmt: skip
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def size_scaling_dataset(scaling: SizeScaling) -> xr.Dataset:
+    """Exponents by size, and their limits."""
+    variables: dict[str, Any] = {}
+    for name, estimate in scaling.values.items():
+        units = {"units": "1/step" if name in ("largest", "mean") else "1/neuron"}
+        variables |= {name: ("size", estimate.value, units), f"{name}_error": ("size", estimate.error, units)}
+        limit = scaling.limits[name]
+        variables |= {f"{name}_limit": ((), limit.value, units), f"{name}_limit_error": ((), limit.error, units)}
+    attrs = provenance(scaling.ensemble, networks=scaling.networks)
+    return xr.Dataset(variables, coords={"size": ("size", scaling.sizes, {"units": "neurons"})}, attrs=attrs)

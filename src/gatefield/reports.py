@@ -14,10 +14,11 @@ from gatefield import __version__
 from gatefield.algebra import ComplexArray
 from gatefield.arguments import finite, positive, whole
 from gatefield.background import Background
+from gatefield.causal import check_run
 from gatefield.dyson import UnsolvedWarning
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate
-from gatefield.meanfield import MeanField, check_run, mean_field
+from gatefield.meanfield import MeanField, mean_field
 from gatefield.simulation import Simulation, check_memory, simulate
 from gatefield.spectrum import (
     SpectralCurve,

@@ -1,0 +1,383 @@
+"""Largest Lyapunov exponent at N = ∞, for any cell; exponents along given trajectories and of any map.
+
+Mean field: a perturbation δs of a neuron obeys the linearised cell, and the perturbation of its pre-activation x_k is a
+Gaussian process, independent of x, with covariance a_k² E[δv_k(t) δv_k(t')] (after Sompolinsky, Crisanti and Sommers
+1988). It is sampled like the state itself, by a causal pass along the neurons' trajectories, with a basis and noise
+of its own. That pass is linear, so δs may be brought back to length 1 at every step: the basis of past directions has
+no scale. The rate at which E|δs|² grows is twice the largest exponent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gatefield.arguments import known_names, whole
+from gatefield.causal import Bases, add_recurrent, causal_scan, check_run, extend_basis, noise_of, sample_start
+from gatefield.cells import Cell, local_derivatives, next_state, source_values, structure
+from gatefield.ensemble import Ensemble
+from gatefield.estimates import Estimate, from_batches
+from gatefield.exponents import LyapunovSpectrum, spectrum_of
+from gatefield.frames import LONGEST, carry_frame, checked_count
+from gatefield.meanfield import MeanField, run_batches, summarise
+from gatefield.network import Path
+from gatefield.snapshot import Snapshot
+from gatefield.spectrum import spectral_radius
+from gatefield.tangent import apply_jacobian, cheaper_formed
+
+# Standard errors from zero at which a sign is believed.
+_CLEAR = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class LargestExponent:
+    """The largest Lyapunov exponent of an infinite network, per step.
+
+    Attributes:
+        value: λ_max; −∞ where perturbations vanish at once.
+        error: half-width of its 68 % interval, from independent batches.
+        verdict: "chaotic" (λ_max > 0), "stable" (< 0) or "undecided" (within three errors of 0).
+        route: "tangent mean field", or "spectral radius" at rest, where λ_max = log ρ(J).
+        growth: log of the growth of a perturbation's length at each step of the tangent pass, mean over batches.
+        field: the state along which it was taken, regime included.
+        converged: whether state and growth are stationary; `message` says what to change where they are not.
+    """
+
+    value: float
+    error: float
+    verdict: str
+    route: str
+    growth: Estimate
+    field: MeanField
+    converged: bool
+    message: str
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """What it is of."""
+        return self.field.ensemble
+
+    def __str__(self) -> str:
+        return f"{Estimate(self.value, self.error)} per step: {self.verdict}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and text."""
+        return {
+            "ensemble": self.ensemble.describe(),
+            "lyapunov_max": Estimate(self.value, self.error).as_json(),
+            "verdict": self.verdict,
+            "regime": self.field.regime,
+            "route": self.route,
+            "converged": self.converged,
+            "message": self.message,
+            "steps": self.field.steps,
+            "samples": self.field.samples,
+            "batches": self.field.batches,
+            "seed": self.field.seed,
+        }
+
+    def to_dataset(self) -> Any:
+        """As an `xarray.Dataset`: the exponent, and the growth at each step."""
+        from gatefield.datasets import largest_exponent_dataset
+
+        return largest_exponent_dataset(self)
+
+
+def lyapunov_max(
+    ensemble: Ensemble,
+    *,
+    steps: int = 400,
+    samples: int = 8000,
+    seed: int = 0,
+    batches: int | None = None,
+    initial: float = 0.6,
+) -> LargestExponent:
+    """The largest Lyapunov exponent of an infinite network of any cell, autonomous or driven.
+
+    State and perturbation run together; growth is averaged over the second half of the run. Where activity comes to
+    rest, λ_max is the log of the spectral radius there. At rest with gates that vary between neurons and may stay
+    nearly open,
+    the radius tends to 1 as more neurons are sampled: only whether it is below 1 is informative then.
+
+    Args:
+        ensemble: the random networks.
+        steps: length of the run, at least 16.
+        samples: sampled neurons in all.
+        seed: of everything drawn.
+        batches: independent batches that share the samples, as in `mean_field`.
+        initial: standard deviation of every state variable at the start.
+
+    Raises:
+        ValueError: an argument out of its range.
+    """
+    steps = whole("steps", steps, 16)
+    check_run(steps, samples, batches)
+    runs, growths = [], []
+    options = {"samples": samples, "seed": seed, "batches": batches, "initial": initial}
+    for i, run in enumerate(run_batches(ensemble, steps=steps, keep_from=steps // 4, **options)):
+        before, xs = run.pop("path_state"), run.pop("path_x")
+        growths.append(_tangent_pass(ensemble, before, xs, seed=(seed, i)))
+        runs.append(run)
+    field = summarise(ensemble, runs, steps=steps, seed=seed)
+    growth = np.array(growths)
+    window = growth[:, steps // 2 - steps // 4 :]
+    if field.regime in ("quiescent", "fixed point"):
+        value, route = _at_rest(field), "spectral radius"
+    else:
+        value, route = _rate(window), "tangent mean field"
+    with np.errstate(invalid="ignore"):  # −∞ where perturbations vanish
+        by_step = from_batches(growth)
+    message = field.message or (_drifting(window) if route == "tangent mean field" else "")
+    return LargestExponent(
+        value=float(value.value),
+        error=float(value.error),
+        verdict=_verdict(value),
+        route=route,
+        growth=by_step,
+        field=field,
+        converged=not message,
+        message=message,
+    )
+
+
+def _at_rest(field: MeanField) -> Estimate:
+    ensemble = field.ensemble
+    at_zero = field.regime == "quiescent" and ensemble.zero_is_fixed
+    radius = spectral_radius(ensemble, Snapshot.at_zero(ensemble) if at_zero else field.snapshot)
+    if radius.value <= 0.0:
+        return Estimate(float("-inf"), 0.0)
+    return Estimate(float(np.log(radius.value)), float(radius.error / radius.value))
+
+
+def _rate(window: np.ndarray) -> Estimate:
+    """½ d/dt log E|δs|² from the log growth of sampled lengths L, (batches, steps).
+
+    The pass is linear, so the square of a sampled length is right on average, its logarithm is not: it is low by half
+        its variance, which grows in time. Hence d/dt (E L + Var L), the latter Σ Cov(g_t, g_t') over lags (Bartlett's
+        weights). The same sum says how far the mean may be off, and better than the scatter of a few batches does
+        alone.
+    """
+    plain = from_batches(window.mean(axis=1))
+    batches, steps = window.shape
+    about = window - window.mean()
+    longest = min(int(np.ceil(np.sqrt(steps))), steps - 1)
+    covariance = np.array([np.mean(about[:, : steps - lag] * about[:, lag:]) for lag in range(longest + 1)])
+    weights = np.where(np.arange(longest + 1) == 0, 1.0, 2.0) * (1.0 - np.arange(longest + 1) / (longest + 1))
+    variance_rate = max(float(weights @ covariance), 0.0)
+    uncertain = variance_rate * np.sqrt(4.0 * longest / (3.0 * batches * steps))  # of a Bartlett estimate
+    error = max(float(plain.error), np.sqrt(variance_rate / (batches * steps)))
+    return Estimate(plain.value + variance_rate, float(np.hypot(error, uncertain)))
+
+
+def _verdict(value: Estimate) -> str:
+    if abs(value.value) <= _CLEAR * value.error:
+        return "undecided"
+    return "chaotic" if value.value > 0.0 else "stable"
+
+
+def _drifting(window: np.ndarray) -> str:
+    """Whether growth changes between the halves of the window, (batches, steps)."""
+    half = window.shape[1] // 2
+    change = from_batches(window[:, half:].mean(axis=1) - window[:, :half].mean(axis=1))
+    if abs(change.value) > max(4.0 * change.error, 2e-3):
+        return f"the growth of perturbations still drifts ({change.value:+.2g} within the window); increase steps"
+    return ""
+
+
+def _tangent_pass(ensemble: Ensemble, before: np.ndarray, xs: np.ndarray, *, seed: tuple[int, int]) -> np.ndarray:
+    """Log growth of a perturbation at each step of trajectories (steps, n, D) and (steps, n, K)."""
+    with jax.enable_x64(True):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed[0]), 2_000_000), seed[1])
+        start, raw = sample_start(ensemble, key, *before.shape[:2])
+        arrays = jnp.asarray(ensemble.gains), jnp.asarray(before), jnp.asarray(xs)
+        return np.asarray(_tangent_growth(ensemble.cell, *arrays, start, raw))
+
+
+@partial(jax.jit, static_argnums=0)
+def _tangent_growth(
+    cell: Cell, gains: jax.Array, before: jax.Array, xs: jax.Array, start: jax.Array, raw: list[jax.Array]
+) -> jax.Array:
+    steps, size, _ = before.shape
+    step = partial(_tangent_step, cell, gains)
+    first = start / jnp.sqrt(jnp.mean(jnp.sum(start**2, axis=1)))
+    return causal_scan(step, first, noise_of(cell, raw), size, (jnp.arange(steps), before, xs))[1]
+
+
+def _tangent_step(
+    cell: Cell,
+    gains: jax.Array,
+    noise: list[jax.Array],
+    carry: tuple[jax.Array, Bases],
+    now: tuple[jax.Array, jax.Array, jax.Array],
+) -> tuple[tuple[jax.Array, Bases], jax.Array]:
+    ds, bases = carry
+    t, s, x = now
+    dx = jnp.zeros_like(x)
+    grown = []
+    for group, q, xi in zip(structure(cell).groups, bases, noise, strict=True):
+        _, dv = jax.jvp(jax.vmap(partial(source_values, cell)), (s, x), (ds, dx))
+        coordinates, q = extend_basis(q, dv[:, group.members[0]], t)
+        dx = add_recurrent(dx, group, gains, coordinates @ xi)
+        grown.append(q)
+    _, ds = jax.jvp(jax.vmap(partial(next_state, cell)), (s, x), (ds, dx))
+    length = jnp.sqrt(jnp.mean(jnp.sum(ds**2, axis=1)))
+    return (ds / jnp.where(length > 0.0, length, 1.0), tuple(grown)), jnp.log(length)
+
+
+# ---- along a given trajectory ----
+
+
+def lyapunov_along(
+    path: Path | Sequence[Snapshot],
+    weights: Mapping[str, Any],
+    *,
+    count: int | None = None,
+    transient: int = 0,
+    seed: int = 0,
+) -> LyapunovSpectrum:
+    """Lyapunov exponents along a trajectory with any weights: those of a trained layer, say, on its own inputs.
+
+    Args:
+        path: a run of a network, or its snapshots one after the other. Inputs need not be known: what neurons do at
+            each step says it all.
+        weights: U_k by pre-activation, (N, N); those left out are 0.
+        count: how many exponents, the largest first; all by default.
+        transient: first steps of the path that are not measured, in which perturbations turn to where they belong.
+        seed: of the first perturbations.
+
+    Raises:
+        ValueError: weights of another size or with values that are not finite, an unknown name, or a path not longer
+            than the transient.
+    """
+    cell, before, xs = _trajectory(path)
+    total, size, d = before.shape
+    u = _checked_weights(cell, weights, size)
+    transient, dimension = whole("transient", transient, 0), d * size
+    if total - transient < 2:
+        raise ValueError(f"transient={transient} leaves fewer than 2 of the path's {total} steps; give a longer path")
+    count = checked_count(count, dimension)
+    formed = cheaper_formed(cell, u, count, size)
+    with jax.enable_x64(True):
+        arrays = jnp.asarray(before), jnp.asarray(xs)
+        frame = jax.random.normal(jax.random.key(whole("seed", seed, 0)), (count, dimension))
+
+        def advance(_: None, frame: jax.Array, begin: int, steps: int) -> Any:
+            frame = _carry_along(cell, formed, u, *arrays, frame, begin, steps)
+            return None, frame, before[begin : begin + steps, :, -1]
+
+        growth = carry_frame(
+            advance, None, frame, steps=total - transient, transient=transient, description=f"{count} exponents"
+        )
+    return spectrum_of(growth, transient=transient, dimension=dimension, neurons=size, cell=type(cell).__name__)
+
+
+def _trajectory(path: Path | Sequence[Snapshot]) -> tuple[Cell, np.ndarray, np.ndarray]:
+    if isinstance(path, Path):
+        return path.cell, np.asarray(path.before, np.float64), np.asarray(path.preactivations, np.float64)
+    snapshots = list(path)
+    if not snapshots or len({(s.cell, s.neurons) for s in snapshots}) > 1:
+        raise ValueError("path must be a Path or at least two snapshots of the same neurons, one after the other")
+    states, xs = (np.stack([getattr(s, name) for s in snapshots]) for name in ("state", "preactivations"))
+    return snapshots[0].cell, states, xs
+
+
+def _checked_weights(cell: Cell, weights: Mapping[str, Any], size: int) -> dict[int, Any]:
+    known_names("weights", weights, cell.preactivation_names, type(cell).__name__)
+    found = {}
+    for name, value in weights.items():
+        matrix = np.asarray(value, dtype=np.float64)
+        if matrix.shape != (size, size):
+            raise ValueError(f"weights[{name!r}] of shape {matrix.shape} must be ({size}, {size}), one row per neuron")
+        if not np.all(np.isfinite(matrix)):
+            raise ValueError(f"weights[{name!r}] holds values that are not finite")
+        if cell.preactivation_names.index(name) in structure(cell).sourceless:
+            raise ValueError(f"weights[{name!r}]: this pre-activation has no recurrent weights; leave it out")
+        found[cell.preactivation_names.index(name)] = matrix
+    return dict(sorted(found.items()))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _carry_along(
+    cell: Cell,
+    formed: bool,
+    weights: dict[int, jax.Array],
+    before: jax.Array,
+    xs: jax.Array,
+    frame: jax.Array,
+    begin: int,
+    steps: int,
+) -> jax.Array:
+    def body(i: jax.Array, frame: jax.Array) -> jax.Array:
+        local = local_derivatives(cell, before[begin + i], xs[begin + i])
+        return apply_jacobian(cell, weights, local, frame, formed=formed)
+
+    _, size, d = before.shape
+    return jax.lax.fori_loop(0, steps, body, frame.reshape(-1, d, size)).reshape(frame.shape)
+
+
+# ---- any map ----
+
+
+def lyapunov_of_map(
+    step: Callable[[jax.Array], jax.Array],
+    state: Any,
+    *,
+    steps: int = 10_000,
+    count: int | None = None,
+    transient: int = 1000,
+    seed: int = 0,
+) -> LyapunovSpectrum:
+    """Lyapunov exponents of any differentiable map, s' = step(s), by automatic differentiation.
+
+    Args:
+        step: a function of a state (n,), written with `jax.numpy`.
+        state: where to begin, (n,).
+        steps: measured steps.
+        count: how many exponents, the largest first; all by default.
+        transient: steps before them.
+        seed: of the first perturbations.
+
+    Raises:
+        ValueError: an argument out of its range, a map that changes the shape of the state, or one that diverges.
+    """
+    start = np.asarray(state, dtype=np.float64)
+    if start.ndim != 1 or not start.size or not np.all(np.isfinite(start)):
+        raise ValueError(f"state of shape {start.shape} must be a vector of finite numbers")
+    steps, transient = whole("steps", steps, 2), whole("transient", transient, 0)
+    count = checked_count(count, len(start))
+    with jax.enable_x64(True):
+        shape = jax.eval_shape(step, jnp.asarray(start)).shape
+        if shape != start.shape:
+            raise ValueError(f"step turns a state of shape {start.shape} into one of shape {shape}")
+        advance = _map_advance(step)
+        frame = jax.random.normal(jax.random.key(whole("seed", seed, 0)), (count, len(start)))
+        growth = carry_frame(
+            advance, jnp.asarray(start), frame, steps=steps, transient=transient, description=f"{count} exponents"
+        )
+    if not np.all(np.isfinite(growth.carry)):
+        raise ValueError("the trajectory diverges; start from a state within the basin of an attractor")
+    name = getattr(step, "__name__", "map")
+    return spectrum_of(growth, transient=transient, dimension=len(start), neurons=len(start), map=name)
+
+
+def _map_advance(step: Callable[[jax.Array], jax.Array]) -> Any:
+    @jax.jit
+    def run(s: jax.Array, frame: jax.Array, steps: int) -> Any:
+        def body(i: jax.Array, carry: Any) -> Any:
+            s, frame, record = carry
+            later, linear = jax.linearize(step, s)
+            return later, jax.vmap(linear)(frame), record.at[i].set(later)
+
+        return jax.lax.fori_loop(0, steps, body, (s, frame, jnp.zeros((LONGEST, len(s)))))
+
+    def advance(s: jax.Array, frame: jax.Array, _: int, steps: int) -> Any:
+        s, frame, record = run(s, frame, steps)
+        return s, frame, np.asarray(record)[:steps]
+
+    return advance
