@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from tests.all_cells import EACH_CELL, RUN, Case, TwoRooms, scattered
+from tests.all_cells import CASES, EACH_CELL, RUN, Case, TwoRooms, scattered
 from tests.references import GRU_AT_3, gauss, gru_at_3, gru_fields, together
 
 import gatefield as gf
@@ -169,6 +169,17 @@ def test_density_integrates_to_the_mass(case: Case) -> None:
     mass = gf.spectral_mass(ensemble, snapshot, center=center, radius=r)
     assert integral == pytest.approx(mass.value, rel=1e-3)
     assert mass.error > 0.0
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-7, 1e-5, 2e-5])
+def test_density_beside_a_neurons_own_eigenvalue(distance: float) -> None:
+    """Two sources, few neurons, and a point of the real axis by a pole: rounding there was as large as −371."""
+    ensemble = next(c for c in CASES if c.name == "two-rooms").ensembles[0]
+    snapshot = scattered(ensemble)
+    poles = np.linalg.eigvals(snapshot.derivatives.f_s).real.ravel()
+    pole = poles[np.argmin(np.abs(poles - 0.677))]
+    at, above = gf.spectral_density(ensemble, snapshot, np.array([pole - distance, pole + 1e-3j])).value
+    assert at == pytest.approx(above, rel=1e-3)
 
 
 @pytest.mark.parametrize("case", EACH_CELL)

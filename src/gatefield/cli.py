@@ -474,7 +474,8 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
 
     theory = result.theory
     console = _console()
-    console.print(f"{result.ensemble.title()}: [bold]{theory.verdict}[/bold] ({theory.field.regime})")
+    regime = "" if theory.field.regime == theory.verdict else f" ({theory.field.regime})"
+    console.print(f"{result.ensemble.title()}: [bold]{theory.verdict}[/bold]{regime}")
     rows = [("largest exponent (per step)", str(Estimate(theory.value, theory.error)))]
     first = result.spectra[0] if result.spectra else None
     if first is not None:

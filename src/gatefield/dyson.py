@@ -45,6 +45,7 @@ _COARSE = 8  # the first iterations use every 8th neuron
 _STRIDE = 4
 _MANY = 4000  # neurons from which that pays
 _DEEP = 0.5  # support exponent above which every 8th neuron is enough to call a point inside, and below minus which out
+_AXIS, _OFF_AXIS = 1e-4, 5e-4  # λ nearer to the real axis than that may meet poles; where rounding does not
 _POLE_DISTANCE = 1e-6  # λ is kept this far off the real axis, where F_s has its eigenvalues
 
 Arrays = tuple[jax.Array, ...]
@@ -470,7 +471,38 @@ def density(response: Response, points: ComplexArray, solution: Solution) -> np.
     if len(inside) == 0:
         return values
     evaluate = _Evaluator(response)
-    laplacian, mixed = evaluate("mixed", points[inside], solution.p[inside], solution.q[inside])
-    slope = _gauge_solve(solution.hessian[inside], np.conj(mixed)[..., None])[..., 0]
-    values[inside] = np.real(laplacian - np.sum(mixed * slope, axis=1)) / np.pi
+    values[inside] = _density(
+        evaluate, points[inside], solution.p[inside], solution.q[inside], solution.hessian[inside]
+    )
+    noisy = _noisy(evaluate, points, solution, values)
+    if len(noisy):
+        moved = np.asarray(points[noisy].real + 1j * _OFF_AXIS, np.complex128)
+        values[noisy] = density(response, moved, solve(response, moved))
     return values
+
+
+def _density(
+    evaluate: _Evaluator, points: ComplexArray, p: np.ndarray, q: np.ndarray, hessian: np.ndarray
+) -> np.ndarray:
+    laplacian, mixed = evaluate("mixed", points, p, q)
+    slope = _gauge_solve(hessian, np.conj(mixed)[..., None])[..., 0]
+    return np.real(laplacian - np.sum(mixed * slope, axis=1)) / np.pi
+
+
+def _noisy(evaluate: _Evaluator, points: ComplexArray, solution: Solution, values: np.ndarray) -> np.ndarray:
+    """Points on the real axis where the density is rounding, by what a further Newton step makes of it.
+
+    At a distance r from a neuron's own eigenvalue and with two sources or more, M is 1/r² times a matrix of rank one:
+    what the inverse of 1 + PM has left is rounding from r ~ 1e-4 down.
+    """
+    if evaluate.shape[0] < 2:
+        return np.zeros(0, int)
+    near = np.nonzero(solution.inside & (points.imag < _AXIS))[0]
+    if len(near) == 0:
+        return near
+    p, q = solution.p[near], solution.q[near]
+    gradient, hessian = evaluate("newton", points[near], p, q, np.ones(len(near)))
+    log_u = np.log(np.concatenate([p, q], axis=1)) - _gauge_solve(hessian, gradient[..., None])[..., 0]
+    p, q = np.split(np.exp(log_u), 2, axis=1)
+    again, first = _density(evaluate, points[near], p, q, hessian), values[near]
+    return near[(np.abs(again - first) > 1e-4 * np.abs(first)) | (first < 0.0)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -85,41 +86,66 @@ def carry_frame(
     """
     ends = np.unique(np.arange(1, _BATCHES + 1) * steps // _BATCHES)
     ends = ends[ends > 0]
-    time, length, blocks, records, rates = -transient, 1, 0, [], []
-    part = _CLEAR if len(frame) <= _SMALL else 1.0
-    frame, _ = eliminated(frame)
+    run = _Run(advance, carry, frame, description)
+    rates, records = [], []
     # threads that LAPACK leaves spinning take the cores from the products
     with threadpool_limits(1, user_api="blas"), progress(transient + steps, description) as report:
-        for end in (0, *ends.tolist()):
-            begin, volumes = time, log_volumes(frame)
-            total = np.zeros(len(volumes))
-            while time < end:
-                length = min(length, end - time, LONGEST)
-                later, grown, record = advance(carry, frame, transient + time, length)
-                turned, growth = eliminated(grown)
-                log = np.asarray(growth, dtype=float)
-                if np.any(np.isnan(log)) or np.any(np.isposinf(log)):
-                    raise ValueError(
-                        f"{description}: perturbations are not finite {transient + time} steps on; the trajectory "
-                        "diverges, or its derivatives do"
-                    )
-                spread = float(np.ptp(log)) if np.all(np.isfinite(log)) else np.inf
-                most, aim = part * _SPREAD[frame.dtype.name], part * _AIM[frame.dtype.name]
-                if spread > most and (length > 1 or frame.dtype == jnp.float32):
-                    if length == 1:  # single precision does not tell them apart after a single step
-                        frame = frame.astype(jnp.float64)
-                    length = max(1, min(length - 1, int(length * aim / spread)))
-                    continue
-                total = total + _without_lost(log, frame.dtype)
-                if end > 0:
-                    records.append(record)
-                    blocks += 1
-                carry, frame, time = later, turned, time + length
-                report(length)
-                length = max(1, min(2 * length, int(length * aim / max(spread, 1e-9))))
-            if end > 0:
-                rates.append((total + log_volumes(frame) - volumes) / (end - begin))
-    return Growth(ends, np.array(rates), np.concatenate(records), steps / blocks, carry)
+        run.to(transient, report)
+        volumes = log_volumes(run.frame)
+        for begin, end in pairwise((0, *ends.tolist())):
+            logs, recorded = run.to(transient + end, report)
+            before, volumes = volumes, log_volumes(run.frame)
+            rates.append((logs + volumes - before) / (end - begin))
+            records += recorded
+    return Growth(ends, np.array(rates), np.concatenate(records), steps / len(records), run.carry)
+
+
+class _Run:
+    """A frame on its way: how far it has come, and how many steps the next block may have."""
+
+    def __init__(self, advance: Advance, carry: Any, frame: jax.Array, description: str) -> None:
+        self.advance, self.carry, self.description = advance, carry, description
+        self.frame, _ = eliminated(frame)
+        self.time, self.length = 0, 1
+        self.part = _CLEAR if len(frame) <= _SMALL else 1.0
+
+    def to(self, end: int, report: Callable[[int], None]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Go on to a step: log |U_ii| in all, and what was recorded on the way, block by block."""
+        logs, records = np.zeros(len(self.frame)), []
+        while self.time < end:
+            begin = self.time
+            log, record = self._block(end - begin)
+            logs = logs + log
+            records.append(record)
+            report(self.time - begin)
+        return logs, records
+
+    def _block(self, room: int) -> tuple[np.ndarray, np.ndarray]:
+        """As many steps as precision allows, and `room` does, and an elimination."""
+        while True:
+            length = min(self.length, room, LONGEST)
+            later, grown, record = self.advance(self.carry, self.frame, self.time, length)
+            turned, growth = eliminated(grown)
+            log = self._finite(np.asarray(growth, dtype=float))
+            spread = float(np.ptp(log)) if np.all(np.isfinite(log)) else np.inf
+            most, aim = (self.part * limit[self.frame.dtype.name] for limit in (_SPREAD, _AIM))
+            single = self.frame.dtype == jnp.float32
+            if spread <= most or (length == 1 and not single):
+                break
+            if length == 1:  # single precision does not tell them apart after a single step
+                self.frame = self.frame.astype(jnp.float64)
+            self.length = max(1, min(length - 1, int(length * aim / spread)))
+        self.carry, self.frame, self.time = later, turned, self.time + length
+        self.length = max(1, min(2 * length, int(length * aim / max(spread, 1e-9))))
+        return _without_lost(log, self.frame.dtype), record
+
+    def _finite(self, log: np.ndarray) -> np.ndarray:
+        if np.any(np.isnan(log)) or np.any(np.isposinf(log)):
+            raise ValueError(
+                f"{self.description}: perturbations are not finite {self.time} steps on; the trajectory diverges, or "
+                "its derivatives do"
+            )
+        return log
 
 
 def _without_lost(log: np.ndarray, dtype: Any) -> np.ndarray:

@@ -235,7 +235,7 @@ def plot_replicas(axes: Axes, pair: Replicas, theory: LargestExponent | None = N
         at = min(len(start) - 1, max(2, len(start) // 10))
         line = start[at] * np.exp(2.0 * theory.value * (pair.times - pair.times[at]))
         shown = (line < 1.0) & (line > 1e-28) & (pair.times >= pair.times[at])
-        axes.semilogy(pair.times[shown], line[shown], label="exp(2 λ t), λ of the tangent mean field", **CURVE)
+        axes.semilogy(pair.times[shown], line[shown], label=r"$\exp(2 \lambda_{\max} t)$, tangent mean field", **CURVE)
     axes.axhline(1.0, color="0.7", linewidth=0.6)
     axes.set(xlabel="time since they parted (steps)", ylabel="squared distance (1: uncorrelated)")
 
@@ -253,7 +253,7 @@ def plot_lyapunov(result: LyapunovReport) -> Figure:
             plot_exponents(exponents, spectrum, label=label)
             convergence.plot(spectrum.times, spectrum.convergence["largest"], "k.-", linewidth=0.8, label=label)
         for one in (exponents, convergence):
-            one.axhline(theory.value, label="λ_max, N = ∞", **CURVE)
+            one.axhline(theory.value, label=r"$\lambda_{\max}$, N = ∞", **CURVE)
             one.axhspan(theory.value - theory.error, theory.value + theory.error, color=CURVE["color"], alpha=0.2, lw=0)
             one.legend(frameon=False)
         exponents.set_title("Lyapunov exponents")
