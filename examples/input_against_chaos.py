@@ -1,6 +1,6 @@
 """An input suppresses chaos: λ_max of a GRU against the strength of white noise on its candidate; the gain it needs.
 
-Theory at N = ∞ as a line, networks of 1000 neurons as points. Two minutes on two cores.
+Theory at N = ∞ as a line, networks of 1000 neurons as points. A minute on two cores.
 """
 
 from __future__ import annotations

