@@ -450,9 +450,7 @@ def chaos_onset(
     )  # fmt: skip
 
     def chaotic(value: float) -> bool:
-        here = Ensemble(
-            ensemble.cell, {**ensemble.gain, gain: value}, ensemble.bias_mean, ensemble.bias_var, ensemble.current
-        )
+        here = ensemble.with_gain(gain, value)
         if constant:
             return _survives(deterministic_mean_field(here, steps=steps).covariance)
         field = mean_field(here, steps=steps, samples=samples, seed=seed)
@@ -499,9 +497,7 @@ def chaos_line(
     for x in track(list(gains), "onset of chaos"):
         folds = bifurcation_curve(gain_x=(name_x, x, x, 1), gain_y=name_y, ensemble=ensemble).gain_y
         start = max([low, *folds.tolist()])
-        here = Ensemble(
-            ensemble.cell, {**ensemble.gain, name_x: x}, ensemble.bias_mean, ensemble.bias_var, ensemble.current
-        )
+        here = ensemble.with_gain(name_x, x)
         try:
             onset = chaos_onset(here, gain=name_y, low=start, high=high, tolerance=tolerance, steps=steps)
         except ValueError:  # chaotic from the fold on, or not below the highest gain

@@ -133,12 +133,6 @@ def critical_gain(
     return CriticalGain(float(value), float(error), name, target, gains, values, errors, jump, converged, ensemble)
 
 
-def with_gain(ensemble: Ensemble, name: str, gain: float) -> Ensemble:
-    """The ensemble with another gain of one pre-activation."""
-    gains = {**ensemble.gain, name: gain}
-    return Ensemble(ensemble.cell, gains, ensemble.bias_mean, ensemble.bias_var, ensemble.current)
-
-
 @dataclass(frozen=True)
 class _Point:
     """The quantity at one gain, its error, and whether the run had settled."""
@@ -157,7 +151,7 @@ def _quantity(ensemble: Ensemble, name: str, target: str, options: dict[str, Any
         return _log(spectral_radius(here, zero), True)
 
     def evaluate(gain: float) -> _Point:
-        here = with_gain(ensemble, name, gain)
+        here = ensemble.with_gain(name, gain)
         if target == "zero_fixed_point":
             return at_zero(here)
         if target == "lyapunov_max":

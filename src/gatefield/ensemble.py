@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import jax
@@ -101,6 +101,10 @@ class Ensemble:
             probes = [jnp.asarray(x + shift * spread) for shift in (0.0, 0.7, -1.3)]
             images = [f(cell, zero, p) for f in (next_state, source_values) for p in probes]
             return not self.driven and all(bool(jnp.all(image == 0.0)) for image in images)
+
+    def with_gain(self, name: str, gain: float) -> Ensemble:
+        """The same with another gain of one pre-activation."""
+        return replace(self, gain={**self.gain, name: gain})
 
     def title(self) -> str:
         """The ensemble in one line: what differs from 0."""

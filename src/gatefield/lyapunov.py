@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gatefield.arguments import known_names, whole
-from gatefield.causal import Bases, add_recurrent, causal_scan, check_run, extend_basis, noise_of, sample_start
+from gatefield.causal import Bases, add_recurrent, causal_scan, extend_basis, noise_of, sample_start
 from gatefield.cells import Cell, local_derivatives, next_state, source_values, structure
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches
@@ -117,7 +117,6 @@ def lyapunov_max(
         ValueError: an argument out of its range.
     """
     steps = whole("steps", steps, 16)
-    check_run(steps, samples, batches)
     runs, growths = [], []
     options = {"samples": samples, "seed": seed, "batches": batches, "initial": initial}
     for i, run in enumerate(run_batches(ensemble, steps=steps, keep_from=steps // 4, **options)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ def gate_scaling(
     values, offset = _gains(gains), finite("offset", offset)
     found = []
     for gain in track(list(values), "gains"):
-        changed = replace(ensemble, gain={**ensemble.gain, gate: float(gain)})
+        changed = ensemble.with_gain(gate, float(gain))
         found.append(spectral_radius(changed, (snapshot or _steady_state)(changed)))
     radii = Estimate(np.array([r.value for r in found]), np.array([r.error for r in found]))
     excess = radii.value - offset
