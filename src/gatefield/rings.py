@@ -40,6 +40,8 @@ _TOLERANCE = 1e-7  # largest residual of P_i Q_i, relative to their mean, at whi
 _ITERATIONS = 60
 _CHUNK = 2**21  # complex numbers per array of a chunk of windows
 _SMALL = 1e-9  # least P Q that a start gives, relative to the largest
+_LONGEST = 2.0  # change of log P Q or log P/Q in one step
+_FLAT = 1e-4  # curvature below which a step along is shortened
 _SOFT = 1e-9  # curvature, relative to the largest, below which a direction is a gauge
 
 
@@ -324,7 +326,7 @@ class RingSolution:
         residual: largest |E(…) − P_i Q_i| relative to the mean of P_i Q_i; 0 outside.
         iterations: of Newton's method.
         fraction: F(s).
-        potential: Φ/(m D).
+        potentials: per window, Φ/(m D) at fixed P and Q, which is all that matters to first order, (n,).
         influence: per window, by how much F would change if it were all there was, to first order, (n,).
     """
 
@@ -332,8 +334,13 @@ class RingSolution:
     residual: float
     iterations: int
     fraction: float
-    potential: float
+    potentials: np.ndarray
     influence: np.ndarray
+
+    @property
+    def potential(self) -> float:
+        """Φ/(m D)."""
+        return float(np.mean(self.potentials))
 
     @property
     def converged(self) -> bool:
@@ -368,8 +375,8 @@ def _outside(w: Windows, z: complex) -> RingSolution:
     for t in range(m):
         around = w.f_s[:, t] @ around / abs(z)
     share = np.mean(np.abs(np.linalg.eigvals(around)) < 1.0, axis=1)
-    potential = float(np.mean(_log_determinant(w.f_s, z))) / (m * d)
-    return RingSolution(np.zeros(0), 0.0, 0, float(share.mean()), potential, share - share.mean())
+    potentials = _log_determinant(w.f_s, z) / (m * d)
+    return RingSolution(np.zeros(0), 0.0, 0, float(share.mean()), potentials, share - share.mean())
 
 
 def _first_guess(transfer: np.ndarray) -> np.ndarray:
@@ -428,16 +435,29 @@ def _gauge_free(curvature: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _step(mean: np.ndarray, weight: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """Newton step, at most e-fold; where it points the wrong way, half a step of P, Q ← their averages."""
+    """A step towards the saddle of Ψ: least over the ratios P_i/Q_i, greatest over the products P_i Q_i.
+
+    E log det(1 + Z Z†) is a logarithm of sums of exponentials in (log P, log Q) (Cauchy and Binet), hence convex, and
+    the ratios enter nowhere else. Eliminating them leaves a function of w_i = P_i Q_i which was found to be concave.
+    Newton's method in these coordinates, signs of curvature made so where they are not, does not go astray.
+    """
     size = len(mean) // 2
-    root = np.sqrt(weight)
-    newton = -_gauge_free(_curvature(mean, weight, hessian), (mean - weight) / root) / root
-    image = np.log(np.maximum(mean / weight, 1e-3))
-    fixed_point = 0.5 * np.concatenate([image[size:], image[:size]])
-    length = np.max(np.abs(newton))
-    if not np.isfinite(length) or np.sum(newton * fixed_point * weight) < 0.0:
-        return fixed_point
-    return newton / max(length, 1.0)
+    root = np.sqrt(weight[:size])
+    full = (hessian + np.diag(mean)) / np.tile(root, 2)[:, None] / np.tile(root, 2)
+    pp, pq, qq = full[:size, :size], full[:size, size:], full[size:, size:]
+    residual = (mean - weight) / np.tile(root, 2)
+    by_product, by_ratio = residual[:size] + residual[size:], residual[:size] - residual[size:]
+    values, vectors = np.linalg.eigh(pp + qq - pq - pq.T)
+    kept = values > _SOFT * np.max(values)  # the others are gauges: P_i → c P_i, Q_i → Q_i/c, perhaps by frequency
+    inverse = (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+    mixed = pp - qq + pq.T - pq
+    reduced = pp + qq + pq + pq.T - np.diag(4.0 + 2.0 * by_product / root) - mixed @ inverse @ mixed.T
+    values, vectors = np.linalg.eigh(0.5 * (reduced + reduced.T))
+    along = (vectors.T @ (by_product - mixed @ inverse @ by_ratio)) / np.maximum(np.abs(values), _FLAT)
+    product = np.clip(vectors @ along / root, -_LONGEST / 2, _LONGEST / 2)
+    ratio = -inverse @ (by_ratio + mixed.T @ (product * root)) / root
+    ratio /= max(1.0, float(np.max(np.abs(ratio))) / _LONGEST)
+    return np.concatenate([product + ratio, product - ratio])
 
 
 def _with_fraction(
@@ -456,7 +476,5 @@ def _with_fraction(
     reply = _gauge_free(curvature, 0.5 * sums.mixed / w.count / root) / root
     direct = sums.fraction - sums.fraction.mean()
     influence = (direct - (sums.parts - mean) @ reply) / norm
-    potential = float(np.mean(sums.potential)) - 0.25 * float(np.sum(weight))
-    return RingSolution(
-        log_u, residual, iterations, float(np.mean(sums.fraction)) / norm, potential / norm, influence
-    )
+    potentials = (sums.potential - 0.25 * float(np.sum(weight))) / norm
+    return RingSolution(log_u, residual, iterations, float(np.mean(sums.fraction)) / norm, potentials, influence)
