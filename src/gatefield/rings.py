@@ -26,13 +26,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gatefield.algebra import ComplexArray
 from gatefield.cells import Structure
 
 _SILENT = 1e-20  # share of the whole response below which a pre-activation does not count
@@ -216,10 +215,10 @@ class _Sums:
     """
 
     parts: np.ndarray
-    hessian: np.ndarray | None = None
-    fraction: np.ndarray | None = None
-    potential: np.ndarray | None = None
-    mixed: np.ndarray | None = None
+    hessian: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    fraction: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    potential: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    mixed: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def _sums(w: Windows, z: complex, log_u: np.ndarray, want: str) -> _Sums:
@@ -298,8 +297,7 @@ class Averages:
         found = self._map(lambda chunk: _sums(chunk, z, log_u, want))
 
         def joined(name: str, join: Callable[[list[Any]], Any]) -> Any:
-            values = [getattr(one, name) for one in found]
-            return None if values[0] is None else join(values)
+            return join([getattr(one, name) for one in found])
 
         return _Sums(
             np.concatenate([one.parts for one in found]),
@@ -356,11 +354,8 @@ def perron(matrix: np.ndarray) -> float:
 def solve_ring(windows: Windows, z: complex, start: np.ndarray | None = None) -> RingSolution:
     """Solve at λ = z by Newton's method from `start` (log P, log Q), or from Perron vectors."""
     everything = Averages(windows)
-    inside = windows.groups > 0
-    if inside:
-        transfer = everything.transfer(z)
-        inside = perron(transfer) > 1.0
-    if not inside:
+    transfer = everything.transfer(z)
+    if perron(transfer) <= 1.0:
         return _outside(windows, z)
     if start is None or start.size == 0:
         start = _first_guess(transfer)
@@ -400,7 +395,6 @@ def _newton(everything: Averages, z: complex, log_u: np.ndarray) -> tuple[np.nda
         residual = _residual(mean, weight)
         if residual <= _TOLERANCE:
             return log_u, residual, iteration
-        assert sums.hessian is not None
         log_u = log_u + _step(mean, weight, sums.hessian / everything.windows.count)
     return log_u, residual, _ITERATIONS
 
@@ -466,10 +460,6 @@ def _with_fraction(
     w = everything.windows
     norm = w.length * w.states
     sums = everything.sums(z, log_u, "all")
-    assert sums.hessian is not None
-    assert sums.mixed is not None
-    assert sums.fraction is not None
-    assert sums.potential is not None
     mean, weight = sums.parts.mean(axis=0), _products(log_u)
     root = np.sqrt(weight)
     curvature = _curvature(mean, weight, sums.hessian / w.count)
