@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from gatefield.lyapunov import lyapunov_along as lyapunov_along
     from gatefield.lyapunov import lyapunov_max as lyapunov_max
     from gatefield.lyapunov import lyapunov_of_map as lyapunov_of_map
+    from gatefield.lyapunov_distribution import LyapunovDistribution as LyapunovDistribution
+    from gatefield.lyapunov_distribution import lyapunov_spectrum as lyapunov_spectrum
     from gatefield.meanfield import MeanField as MeanField
     from gatefield.meanfield import mean_field as mean_field
     from gatefield.network import Network as Network
@@ -115,6 +117,7 @@ _HOMES = {
     "critical": ("CriticalGain", "critical_gain",),
     "exponents": ("LyapunovSpectrum",),
     "lyapunov": ("LargestExponent", "lyapunov_along", "lyapunov_max", "lyapunov_of_map",),
+    "lyapunov_distribution": ("LyapunovDistribution", "lyapunov_spectrum",),
     "pairs": ("Replicas", "replicas",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

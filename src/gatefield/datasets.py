@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gatefield.exponents import LyapunovSpectrum
     from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
     from gatefield.lyapunov import LargestExponent
+    from gatefield.lyapunov_distribution import LyapunovDistribution
     from gatefield.meanfield import MeanField
     from gatefield.pairs import Replicas
     from gatefield.reports import Report
@@ -242,6 +243,28 @@ def largest_exponent_dataset(result: LargestExponent) -> xr.Dataset:
         seed=field.seed, message=result.message,
     )  # fmt: skip
     return xr.Dataset(variables, coords={"time": ("time", times, {"units": "steps"})}, attrs=attrs)
+
+
+def lyapunov_distribution_dataset(result: LyapunovDistribution) -> xr.Dataset:
+    """Fraction of exponents below s at N = ∞, and by window."""
+    fraction = result.fraction_below(result.s)
+    source = {"units": "1", "source": "Dyson equation of rings of Jacobians"}
+    windows = [result.window // 2**i for i in range(len(result.fraction))]
+    variables = {
+        "fraction_below": ("s", fraction.value, source),
+        "fraction_below_error": ("s", fraction.error, {"units": "1"}),
+        "fraction_below_by_window": (("window", "s"), result.fraction, source),
+    }
+    for name in ("largest", "kaplan_yorke_dimension", "entropy_rate", "mean", "determinant"):
+        units = {"units": "1"} if name == "kaplan_yorke_dimension" else _PER_STEP
+        variables[name] = ((), getattr(result, name).value, units)
+        variables[f"{name}_error"] = ((), getattr(result, name).error, units)
+    coords = {"s": ("s", result.s, _PER_STEP), "window": ("window", windows, {"units": "steps"})}
+    attrs = provenance(
+        result.ensemble, regime=result.field.regime, samples=result.samples, phases=result.phases, seed=result.seed,
+        message=result.message,
+    )  # fmt: skip
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
 
 
 def replicas_dataset(pair: Replicas) -> xr.Dataset:

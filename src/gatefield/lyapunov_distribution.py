@@ -161,7 +161,7 @@ class LyapunovDistribution:
     @cached_property
     def mean(self) -> Estimate:
         """Mean exponent, to be compared with `determinant`."""
-        return self._estimate(lambda curve: self._mean_of(curve))
+        return self._estimate(self._mean_of)
 
     def _mean_of(self, curve: np.ndarray) -> float:
         """The last piece, from x to 1, falls like a logarithm: ∫ = (1 − x)(λ(x) − 1/κ)."""
