@@ -14,6 +14,7 @@ from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches
 from gatefield.exponents import LyapunovSpectrum
 from gatefield.lyapunov import LargestExponent, lyapunov_max
+from gatefield.lyapunov_distribution import LyapunovDistribution, lyapunov_spectrum
 from gatefield.network import Network
 from gatefield.pairs import Replicas, replicas
 from gatefield.progress import track
@@ -26,6 +27,7 @@ class LyapunovReport:
     Attributes:
         theory: λ_max at N = ∞.
         spectra: one per simulated network.
+        distribution: all exponents at N = ∞; None where not asked for.
         pair: distance of two replicas at N = ∞, for the figure; None where not asked for.
         messages: what did not converge, and what to change.
     """
@@ -34,6 +36,7 @@ class LyapunovReport:
     spectra: tuple[LyapunovSpectrum, ...]
     pair: Replicas | None
     messages: list[str]
+    distribution: LyapunovDistribution | None = None
 
     @property
     def ensemble(self) -> Ensemble:
@@ -50,6 +53,8 @@ class LyapunovReport:
     def as_json(self) -> dict[str, Any]:
         """Plain numbers and text; "simulation" has one entry per network."""
         out: dict[str, Any] = {"theory": self.theory.as_json(), "simulation": [s.as_json() for s in self.spectra]}
+        if self.distribution is not None:
+            out["distribution"] = self.distribution.as_json()
         if self.pair is not None:
             out["replicas"] = self.pair.as_json()
         return out | {"converged": not self.messages, "messages": self.messages, "version": __version__}
@@ -65,6 +70,7 @@ def lyapunov_report(
     networks: int = 1,
     count: int | None = 50,
     pair: bool = False,
+    window: int | None = None,
 ) -> LyapunovReport:
     """Lyapunov exponents by theory and by simulation.
 
@@ -77,6 +83,7 @@ def lyapunov_report(
         networks: how many.
         count: how many exponents of each network, as many as there are at the most; None: all.
         pair: whether to follow two replicas too.
+        window: of `lyapunov_spectrum`, for all exponents at N = ∞; None: only the largest.
 
     Raises:
         ValueError: an argument out of its range, or a network that does not fit into memory.
@@ -95,9 +102,12 @@ def lyapunov_report(
         rate = min(abs(theory.value), 1.0) if np.isfinite(theory.value) else 1.0
         long_enough = int(np.clip(14.0 / max(rate, 1e-3), 60, 600))
         follow = replicas(ensemble, steps=long_enough, settle=steps // 2, samples=samples, seed=seed)
+    distribution = None if window is None else lyapunov_spectrum(ensemble, window=window, seed=seed)
     messages = [f"mean field: {theory.message}"] if theory.message else []
     messages += [f"network {j}: {s.message}" for j, s in enumerate(spectra) if s.message]
-    return LyapunovReport(theory, tuple(spectra), follow, messages)
+    if distribution is not None and distribution.message:
+        messages.append(f"spectrum at N = ∞: {distribution.message}")
+    return LyapunovReport(theory, tuple(spectra), follow, messages, distribution)
 
 
 @dataclass(frozen=True, eq=False)

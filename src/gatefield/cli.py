@@ -212,6 +212,10 @@ def lyapunov(
     networks: Annotated[Whole, Parameter(help="Simulated networks, with --size.")] = 1,
     count: Annotated[Whole, Parameter(help="Exponents of each network, the largest first.")] = 50,
     full: Annotated[bool, Parameter(help="All exponents of each network.")] = False,
+    theory: Annotated[
+        bool, Parameter(help="All exponents of an infinite network; with --size, of networks too.")
+    ] = False,
+    window: Annotated[Whole, Parameter(help="Steps of a window, even, with --theory.")] = 32,
 ) -> None:
     """Lyapunov exponents: the largest of an infinite network, and those of networks with what follows from them."""
     from gatefield.chaos import lyapunov_report
@@ -225,8 +229,9 @@ def lyapunov(
         seed=run.seed,
         size=size,
         networks=networks,
-        count=None if full else count,
+        count=None if full or theory else count,
         pair=show.output is not None,
+        window=window if theory else None,
     )
     if show.output is not None:
         from gatefield.plots import plot_lyapunov
@@ -469,6 +474,20 @@ def _print_report(result: Any, output: Path | None) -> None:
     _print_messages(result.messages, output)
 
 
+def _with_distribution(rows: list[tuple[str, ...]], distribution: Any) -> list[tuple[str, ...]]:
+    """The rows of simulated exponents, with what theory says of an infinite network beside them."""
+    below = distribution.fraction_below(0.0)
+    known = {
+        "Kaplan–Yorke dimension per neuron": distribution.kaplan_yorke_dimension,
+        "entropy rate per neuron (nats per step)": distribution.entropy_rate,
+        "share of positive exponents": type(below)(1.0 - float(below.value), float(below.error)),
+        "mean exponent": distribution.mean,
+    }
+    found = {row[0]: row[2:] for row in rows}
+    old = [(name, str(known[name]) if name in known else theory, *rest) for name, theory, *rest in rows]
+    return old + [(name, str(value)) for name, value in known.items() if name not in found]
+
+
 def _print_lyapunov(result: Any, output: Path | None) -> None:
     from gatefield.estimates import Estimate
 
@@ -489,6 +508,8 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
         rows.append(("share of positive exponents", "", _shown(result.simulated("fraction_positive"))))
         if first.full:
             rows.append(("mean exponent", "", _shown(result.simulated("mean"))))
+    if result.distribution is not None:
+        rows = _with_distribution(rows, result.distribution)
     console.print(_table(("", "theory (N = ∞)", *(("simulation",) if result.spectra else ())), rows))
     if first is not None:
         plural = "network" if len(result.spectra) == 1 else "networks"

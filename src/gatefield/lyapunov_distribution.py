@@ -299,7 +299,7 @@ def _edge(w: Windows, phases: int) -> float:
         low, high = low - 0.5, low
         if low < -50.0:
             raise ValueError("gain: neurons act on one another too little for exponents above -50 per step")
-    return float(brentq(outside, low, high, xtol=1e-5))
+    return float(brentq(outside, low, high, xtol=1e-5))  # pyright: ignore[reportArgumentType]
 
 
 def _solve_all(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gatefield.estimates import Estimate
     from gatefield.exponents import LyapunovSpectrum
     from gatefield.lyapunov import LargestExponent
+    from gatefield.lyapunov_distribution import LyapunovDistribution
     from gatefield.meanfield import MeanField
     from gatefield.pairs import Replicas
     from gatefield.reports import Report, SpectrumReport
@@ -240,9 +241,21 @@ def plot_replicas(axes: Axes, pair: Replicas, theory: LargestExponent | None = N
     axes.set(xlabel="time since they parted (steps)", ylabel="squared distance (1: uncorrelated)")
 
 
+def plot_distribution(axes: Axes, result: LyapunovDistribution, **style: Any) -> None:
+    """Exponents of an infinite network against their rank per degree of freedom, with a band for the error."""
+    known = 1.0 - result.fraction.min()
+    x = np.linspace(0.0, known, 400)
+    exponents = result.exponents(1.0 - x)
+    axes.plot(x, exponents.value, color=CURVE["color"], **style)
+    low, high = exponents.value - exponents.error, exponents.value + exponents.error
+    axes.fill_between(x, low, high, color=CURVE["color"], alpha=0.2, linewidth=0)
+    axes.set(xlabel="rank of the exponent / (D·N)", ylabel="exponent (per step)")
+
+
 def plot_lyapunov(result: LyapunovReport) -> Figure:
     """Exponents of networks with the largest of theory; its convergence in time; the distance of two replicas."""
-    panels = (2 if result.spectra else 0) + (result.pair is not None)
+    panels = 2 * bool(result.spectra) + (result.pair is not None)
+    panels += not result.spectra and result.distribution is not None
     figure = Figure(figsize=(5.0 * max(panels, 1), 4.4), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(1, max(panels, 1))))
     theory = result.theory
@@ -256,10 +269,16 @@ def plot_lyapunov(result: LyapunovReport) -> Figure:
             one.axhline(theory.value, label=r"$\lambda_{\max}$, N = ∞", **CURVE)
             one.axhspan(theory.value - theory.error, theory.value + theory.error, color=CURVE["color"], alpha=0.2, lw=0)
             one.legend(frameon=False)
+        if result.distribution is not None:
+            plot_distribution(exponents, result.distribution, label="all exponents, N = ∞")
+            exponents.legend(frameon=False)
         exponents.set_title("Lyapunov exponents")
         convergence.set(
             xlabel="measured steps", ylabel="largest exponent so far (per step)", title="Convergence in time"
         )
+    elif result.distribution is not None:
+        plot_distribution(axes[0], result.distribution)
+        axes[0].set_title("Lyapunov exponents, N = ∞")
     if result.pair is not None:
         plot_replicas(axes[-1], result.pair, theory)
         axes[-1].set_title("Two replicas, N = ∞")

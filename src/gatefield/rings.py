@@ -262,7 +262,8 @@ def _sums(w: Windows, z: complex, log_u: np.ndarray, want: str) -> _Sums:
 
 def _square_sum(a: np.ndarray) -> np.ndarray:
     """Σ_n |a|²."""
-    return np.einsum("nij,nij->ij", a.real, a.real) + np.einsum("nij,nij->ij", a.imag, a.imag)
+    real, imaginary = np.real(a), np.imag(a)
+    return np.einsum("nij,nij->ij", real, real) + np.einsum("nij,nij->ij", imaginary, imaginary)
 
 
 def _by_group(w: Windows, columns: np.ndarray) -> np.ndarray:
