@@ -476,11 +476,10 @@ def _print_report(result: Any, output: Path | None) -> None:
 
 def _with_distribution(rows: list[tuple[str, ...]], distribution: Any) -> list[tuple[str, ...]]:
     """The rows of simulated exponents, with what theory says of an infinite network beside them."""
-    below = distribution.fraction_below(0.0)
     known = {
         "Kaplan–Yorke dimension per neuron": distribution.kaplan_yorke_dimension,
         "entropy rate per neuron (nats per step)": distribution.entropy_rate,
-        "share of positive exponents": type(below)(1.0 - float(below.value), float(below.error)),
+        "share of positive exponents": distribution.fraction_positive,
         "mean exponent": distribution.mean,
     }
     found = {row[0]: row[2:] for row in rows}

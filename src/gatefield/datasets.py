@@ -246,25 +246,22 @@ def largest_exponent_dataset(result: LargestExponent) -> xr.Dataset:
 
 
 def lyapunov_distribution_dataset(result: LyapunovDistribution) -> xr.Dataset:
-    """Fraction of exponents below s at N = ∞, and by window."""
-    fraction = result.fraction_below(result.s)
-    source = {"units": "1", "source": "Dyson equation of rings of Jacobians"}
-    windows = [result.window // 2**i for i in range(len(result.fraction))]
-    variables = {
-        "fraction_below": ("s", fraction.value, source),
-        "fraction_below_error": ("s", fraction.error, {"units": "1"}),
-        "fraction_below_by_window": (("window", "s"), result.fraction, source),
+    """Fraction of exponents below s at N = ∞, and what follows from it."""
+    source = {"units": "1", "source": "Dyson equation over a window of steps"}
+    variables: dict[str, Any] = {
+        "fraction_below": ("s", result.fraction.value, source),
+        "fraction_below_error": ("s", result.fraction.error, {"units": "1"}),
+        "window_effect": ("s", result.window_effect, {"units": "1"}),
     }
-    for name in ("largest", "kaplan_yorke_dimension", "entropy_rate", "mean", "determinant"):
-        units = {"units": "1"} if name == "kaplan_yorke_dimension" else _PER_STEP
-        variables[name] = ((), getattr(result, name).value, units)
-        variables[f"{name}_error"] = ((), getattr(result, name).error, units)
-    coords = {"s": ("s", result.s, _PER_STEP), "window": ("window", windows, {"units": "steps"})}
+    units = {"kaplan_yorke_dimension": "1/neuron", "entropy_rate": "nats/step/neuron", "fraction_positive": "1"}
+    for name in ("edge", "kaplan_yorke_dimension", "entropy_rate", "fraction_positive", "mean", "determinant"):
+        estimate, unit = getattr(result, name), {"units": units.get(name, "1/step")}
+        variables |= {name: ((), estimate.value, unit), f"{name}_error": ((), estimate.error, unit)}
     attrs = provenance(
-        result.ensemble, regime=result.field.regime, samples=result.samples, phases=result.phases, seed=result.seed,
-        message=result.message,
+        result.ensemble, regime=result.largest.field.regime, window=result.window, samples=result.samples,
+        seed=result.seed, message=result.message,
     )  # fmt: skip
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    return xr.Dataset(variables, coords={"s": ("s", result.s, _PER_STEP)}, attrs=attrs)
 
 
 def replicas_dataset(pair: Replicas) -> xr.Dataset:

@@ -9,8 +9,8 @@ no scale. The rate at which E|δs|² grows is twice the largest exponent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -117,14 +117,42 @@ def lyapunov_max(
         ValueError: an argument out of its range.
     """
     steps = whole("steps", steps, 16)
-    runs, growths = [], []
     options = {"samples": samples, "seed": seed, "batches": batches, "initial": initial}
-    for i, run in enumerate(run_batches(ensemble, steps=steps, keep_from=steps // 4, **options)):
+    runs = [run.without_path() for run in runs_with_growth(ensemble, steps=steps, **options)]
+    return largest_exponent(ensemble, runs, steps=steps, seed=seed)
+
+
+@dataclass(frozen=True, eq=False)
+class TangentRun:
+    """One batch of the mean field, with a perturbation along it.
+
+    Attributes:
+        run: what `meanfield.summarise` needs.
+        growth: log growth of the perturbation at each step from a quarter of the run on.
+        before, xs: states before each of these steps, (steps, n, D), and pre-activations, (steps, n, K).
+    """
+
+    run: dict[str, np.ndarray]
+    growth: np.ndarray
+    before: np.ndarray
+    xs: np.ndarray
+
+    def without_path(self) -> TangentRun:
+        """The same without trajectories, which take memory."""
+        return replace(self, before=self.before[:0], xs=self.xs[:0])
+
+
+def runs_with_growth(ensemble: Ensemble, *, steps: int, seed: int, **options: Any) -> Iterator[TangentRun]:
+    """Batches of the mean field with perturbations along them; options as in `meanfield.run_batches`."""
+    for i, run in enumerate(run_batches(ensemble, steps=steps, keep_from=steps // 4, seed=seed, **options)):
         before, xs = run.pop("path_state"), run.pop("path_x")
-        growths.append(_tangent_pass(ensemble, before, xs, seed=(seed, i)))
-        runs.append(run)
-    field = summarise(ensemble, runs, steps=steps, seed=seed)
-    growth = np.array(growths)
+        yield TangentRun(run, _tangent_pass(ensemble, before, xs, seed=(seed, i)), before, xs)
+
+
+def largest_exponent(ensemble: Ensemble, runs: Sequence[TangentRun], *, steps: int, seed: int) -> LargestExponent:
+    """The largest exponent that batches tell."""
+    field = summarise(ensemble, [one.run for one in runs], steps=steps, seed=seed)
+    growth = np.array([one.growth for one in runs])
     window = growth[:, steps // 2 - steps // 4 :]
     if field.regime in ("quiescent", "fixed point"):
         value, route = _at_rest(field), "spectral radius"

@@ -1,190 +1,223 @@
-"""All Lyapunov exponents of an infinite network of any cell: their distribution, dimension and entropy per neuron."""
+"""All Lyapunov exponents of an infinite network of any cell: their distribution, and what follows from it.
+
+Windows of sampled trajectories are closed into rings, whose Dyson equation (`ring`) gives F(s), the fraction of
+exponents below s, and the mean of max(exponent, s), its integral. Both are taken at a window m and at its halves, with
+phases π and π/2 of the ring: going round twice a half is then going round the whole once, and what m and m/2 differ by
+is what the ends of a window do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from scipy.optimize import brentq
+from threadpoolctl import threadpool_limits
 
 from gatefield.arguments import whole
-from gatefield.cells import local_derivatives
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches, plain
-from gatefield.meanfield import MeanField, run_batches, summarise
+from gatefield.histories import Histories, histories_of
+from gatefield.lyapunov import LargestExponent, largest_exponent, runs_with_growth
 from gatefield.progress import progress
-from gatefield.rings import Averages, RingSolution, Windows, perron, solve_ring, windows_of
+from gatefield.ring import Edge, Ring, RingSolution, solve, solve_path
+from gatefield.snapshot import Snapshot
 
-_SLOTS = 4  # times at which the windows of a batch's neurons start
-_STEP, _LONGEST = 0.06, 0.6  # change of F wanted from one s to the next; longest step in s
-_LEAST = 0.01  # F at which the curve ends
-_POINTS = 60  # s at most
-_REST = 32  # phases on the half circle where nothing moves and one step is the whole window
-_SNAPSHOTS = 20_000  # neurons of the mean exponent's own computation
-_GRID = 4001  # fractions at which curves are compared and integrated
+_GROUPS = 4  # of neurons, for errors
+_PHASES = 32  # where nothing moves and a step is as good as a window
+_CHECKED = 6  # exponents at which groups are solved by themselves
+_LINEAR, _QUADRATIC = 1.0, 1.0 / 3.0  # of F_m − F_{m/2} is left where ends matter as 1/m or as 1/m²
+_LOWEST_FRACTION = 3e-3  # the curve is followed down to there
+_LOWEST = -30.0  # below the largest exponent, or to there
+_FAR = (-6.0, -12.0, -18.0, -24.0, -30.0, -40.0)  # where one step's determinant is read off
+_NOTHING = 1e-6  # fraction of exponents further down that does not count
+_SINGLE_STEPS = 16_000
+_TOLERANCE = 1e-4  # residual with which a point counts as solved
 
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """Exponents from the largest downwards, against the fraction x above: an exponential tail below the last F."""
+    """F and the mean of max(exponent, s) at ascending s, and the largest exponent."""
 
-    fraction: np.ndarray  # F, descending from 1
     s: np.ndarray
+    fraction: np.ndarray
+    potential: np.ndarray
+    edge: float
 
-    def at(self, x: np.ndarray) -> np.ndarray:
-        """The exponent above which a fraction x lies."""
-        above = 1.0 - self.fraction
-        inner = PchipInterpolator(above, self.s)(np.minimum(x, above[-1]))
-        with np.errstate(divide="ignore"):
-            tail = np.log(np.maximum(1.0 - x, 0.0) / self.fraction[-1]) / self._steepness
-        return np.where(x <= above[-1], inner, self.s[-1] + tail)
+    @cached_property
+    def _knots(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        below = self.s < self.edge - 1e-6
+        s = np.append(self.s[below], self.edge)
+        fraction = np.append(np.maximum.accumulate(np.clip(self.fraction[below], 0.0, 1.0)), 1.0)
+        return s, fraction, np.append(self.potential[below], self.edge)
 
     @property
-    def _steepness(self) -> float:
-        """d log F/ds at the end."""
-        return float(np.log(self.fraction[-2] / self.fraction[-1]) / (self.s[-2] - self.s[-1]))
+    def tail(self) -> float:
+        """d log F/ds at the lower end; infinite where nothing is left there."""
+        s, fraction, _ = self._knots
+        if len(s) < 3 or fraction[0] <= 1e-12:
+            return np.inf
+        return max(float(np.log(fraction[1] / fraction[0]) / (s[1] - s[0])), 1e-3)
 
+    def below(self, s: Any) -> np.ndarray:
+        """F at any s: an exponential tail below, 1 above."""
+        knots, fraction, _ = self._knots
+        s = np.asarray(s, float)
+        if len(knots) == 1:
+            return np.where(s < knots[0], 0.0, 1.0)
+        inside = PchipInterpolator(knots, fraction)(np.clip(s, knots[0], knots[-1]))
+        if not np.isfinite(self.tail):
+            return np.where(s < knots[0], 0.0, inside)
+        return np.where(s < knots[0], fraction[0] * np.exp(self.tail * np.minimum(s - knots[0], 0.0)), inside)
 
-def _curve(s: np.ndarray, fraction: np.ndarray, edge: float) -> _Curve:
-    """From values at s, descending, below the edge; F made to fall strictly."""
-    kept = s < edge - 1e-9
-    below = np.concatenate([[1.0], np.clip(fraction[kept], 1e-6, 1.0)])
-    below = np.minimum.accumulate(below) * (1.0 - 1e-9 * np.arange(len(below)))
-    return _Curve(below, np.concatenate([[edge], s[kept]]))
+    def mean_above(self, s: float) -> float:
+        """Mean of max(exponent, s)."""
+        knots, fraction, potential = self._knots
+        if s >= self.edge or len(knots) == 1:
+            return max(s, self.edge)
+        if s <= knots[0]:
+            return float(potential[0] - (fraction[0] - self.below(s)) / self.tail)
+        return float(CubicHermiteSpline(knots, potential, fraction)(s))
+
+    def dimension(self) -> float:
+        """Share of the largest exponents whose sum is zero: Φ(s) = s F(s) at the last of them."""
+        if self.edge <= 0.0:
+            return 0.0
+
+        def total(s: float) -> float:
+            return self.mean_above(s) - s * float(self.below(s))
+
+        low = -1.0
+        while total(low) > 0.0:
+            low *= 2.0
+            if low < 4.0 * _LOWEST:
+                return 1.0
+        root: Any = brentq(total, low, 0.0, xtol=1e-10)
+        return 1.0 - float(self.below(root))
+
+    def mean(self) -> float:
+        """Of all exponents."""
+        _, fraction, potential = self._knots
+        return float(potential[0] - (fraction[0] / self.tail if np.isfinite(self.tail) else 0.0))
+
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        """The exponents below which these shares lie."""
+        knots, _, _ = self._knots
+        low = knots[0] - (30.0 / self.tail if np.isfinite(self.tail) else 0.0)
+        grid = np.concatenate([np.linspace(low, knots[0], 2000)[:-1], np.linspace(knots[0], knots[-1], 4000)])
+        values = self.below(grid) + 1e-15 * np.arange(len(grid))
+        return np.interp(share, values, grid, left=-np.inf)
 
 
 @dataclass(frozen=True, eq=False)
 class LyapunovDistribution:
-    """Lyapunov exponents of an infinite network, per step.
+    """Lyapunov exponents of an infinite network, per step; dimension and entropy are per neuron.
 
-    Errors hold what differs between batches of sampled neurons and, as `window_error`, all of the change that
-    extrapolation in the window makes.
+    Values are extrapolated in the window. Errors hold what differs between independent groups of sampled neurons, and
+    half of what the window and its halves differ by.
 
     Attributes:
-        field: the state along which it was taken, regime included.
-        window: m, the longest window; 1 where nothing moves in time.
+        s: where the equations were solved, ascending.
+        fraction: F(s), the fraction of exponents below each.
+        window: steps m of each window.
         samples: windows.
-        phases: of λ, between 0 and π/m.
-        s: where the equations were solved, descending.
-        fraction: F(s) at windows m and, where there are two, m/2: (windows, points).
-        edges: the largest exponent at each window, where F reaches 1.
-        quantiles: the exponent above which a fraction x lies, at `x`, extrapolated; one row per batch of neurons, all
-            the others being left out, (batches, len(x)).
-        x: from 0 to 1, without 1.
-        determinant: E log|det J|/(N D), the mean exponent, from single steps.
-        residual: largest of the equations.
-        converged: whether all of this holds; `message` says what to change where it does not.
+        points: how many s.
+        seed: of everything drawn.
+        window_effect: F at the window less F at its halves, at each s.
+        edge: the largest exponent, where F reaches 1.
+        largest: the same by the tangent mean field, without windows; its `field` is the state.
+        determinant: E log|det J|/(D N) of single steps: what `mean` must be. −∞ where directions vanish.
+        residual: largest of the equations' residuals.
+        message: what is wrong and what to change; empty where nothing is.
     """
 
-    field: MeanField
+    ensemble: Ensemble
+    s: np.ndarray
+    fraction: Estimate
     window: int
     samples: int
-    phases: int
     seed: int
-    s: np.ndarray
-    fraction: np.ndarray
-    edges: np.ndarray
-    x: np.ndarray
-    quantiles: np.ndarray
-    by_window: np.ndarray
+    window_effect: np.ndarray
+    edge: Estimate
+    largest: LargestExponent
     determinant: Estimate
     residual: float
     message: str
+    _best: _Curve
+    _windows: tuple[_Curve, _Curve]
+    _parts: tuple[_Curve, ...]
 
     @property
-    def ensemble(self) -> Ensemble:
-        """What it is of."""
-        return self.field.ensemble
+    def points(self) -> int:
+        """How many s."""
+        return len(self.s)
 
     @property
     def converged(self) -> bool:
-        """Whether nothing is known to be wrong."""
+        """Whether `message` is empty."""
         return not self.message
 
-    def _estimate(self, function: Callable[[np.ndarray], Any]) -> Estimate:
-        """A function of the curve of exponents against x, with its error."""
-        best = function(_extrapolated(self.by_window))
-        left = np.array([function(row) for row in self.quantiles])
-        count = len(left)
-        scatter = from_batches(count * best - (count - 1) * left).error
-        error = np.hypot(scatter, np.abs(best - function(self.by_window[0])))
-        return Estimate(best, error) if np.ndim(best) else Estimate(float(best), float(error))
-
-    def exponents(self, quantiles: Any) -> Estimate:
-        """The exponents below which these fractions of all exponents lie."""
-        wanted = 1.0 - np.asarray(quantiles, float)
-        return self._estimate(lambda curve: np.interp(wanted, self.x, curve))
-
-    def fraction_below(self, s: Any) -> Estimate:
-        """Fraction of exponents below each s."""
-        at = np.asarray(s, float)
-
-        def fraction(curve: np.ndarray) -> np.ndarray:
-            falling = np.minimum.accumulate(curve)
-            return 1.0 - np.interp(-at, -falling, self.x, left=0.0, right=1.0)
-
-        return self._estimate(fraction)
-
-    @property
-    def largest(self) -> Estimate:
-        """Where the fraction below reaches 1."""
-        return self._estimate(lambda curve: curve[0])
-
-    @cached_property
-    def kaplan_yorke_dimension(self) -> Estimate:
-        """Per neuron: D times the fraction of largest exponents whose sum is zero."""
-
-        def dimension(curve: np.ndarray) -> float:
-            sums = _integral(self.x, curve)
-            negative = np.nonzero(sums < 0.0)[0]
-            if len(negative) == 0:
-                return float(self._states)
-            j = int(negative[0])
-            if j <= 1 and curve[0] <= 0.0:
-                return 0.0
-            share = sums[j - 1] / (sums[j - 1] - sums[j])
-            return self._states * float(self.x[j - 1] + share * (self.x[j] - self.x[j - 1]))
-
-        return self._estimate(dimension)
-
-    @cached_property
-    def entropy_rate(self) -> Estimate:
-        """Sum of the positive exponents per neuron, nats per step."""
-        return self._estimate(lambda curve: self._states * float(_integral(self.x, np.maximum(curve, 0.0))[-1]))
-
-    @cached_property
-    def mean(self) -> Estimate:
-        """Mean exponent, to be compared with `determinant`."""
-        return self._estimate(self._mean_of)
-
-    def _mean_of(self, curve: np.ndarray) -> float:
-        """The last piece, from x to 1, falls like a logarithm: ∫ = (1 − x)(λ(x) − 1/κ)."""
-        rest = 1.0 - self.x[-1]
-        steepness = np.log((1.0 - self.x[-2]) / rest) / max(curve[-2] - curve[-1], 1e-12)
-        return float(_integral(self.x, curve)[-1] + rest * (curve[-1] - 1.0 / steepness))
+    def _estimate(self, function: Callable[[_Curve], Any], scale: float = 1.0) -> Estimate:
+        return _estimate(function, self._best, self._windows, self._parts, scale)
 
     @property
     def _states(self) -> int:
         return len(self.ensemble.cell.state_names)
 
+    def fraction_below(self, s: Any) -> Estimate:
+        """Share of all exponents below s, an array of any shape."""
+        at = np.asarray(s, float)
+        return self._estimate(lambda curve: curve.below(at))
+
+    def exponents(self, quantiles: Any) -> Estimate:
+        """The exponents below which these shares of all exponents lie."""
+        share = np.asarray(quantiles, float)
+        if np.any(~((share >= 0.0) & (share <= 1.0))):
+            raise ValueError(f"quantiles={quantiles!r} must lie in [0, 1]")
+        return self._estimate(lambda curve: curve.quantile(share))
+
+    @cached_property
+    def kaplan_yorke_dimension(self) -> Estimate:
+        """D_KY/N: D times the share of largest exponents whose sum is zero."""
+        return self._estimate(_Curve.dimension, self._states)
+
+    @cached_property
+    def entropy_rate(self) -> Estimate:
+        """h/N: sum of the positive exponents per neuron, nats per step."""
+        return self._estimate(lambda curve: max(curve.mean_above(0.0), 0.0), self._states)
+
+    @cached_property
+    def fraction_positive(self) -> Estimate:
+        """Share of all exponents above 0."""
+        return self._estimate(lambda curve: 1.0 - float(curve.below(0.0)))
+
+    @cached_property
+    def mean(self) -> Estimate:
+        """Mean exponent, as F integrates to; compare `determinant`."""
+        if not np.isfinite(self.determinant.value):
+            return Estimate(float("-inf"), float("nan"))
+        found = self._estimate(_Curve.mean)
+        tail = self._best.tail
+        left = 0.3 * float(self._best.below(self.s[0])) / tail if np.isfinite(tail) else 0.0
+        return Estimate(found.value, float(np.hypot(found.error, left)))
+
     def as_json(self) -> dict[str, Any]:
         """Plain numbers and text, each number with its error as {"value", "error"}."""
-        names = ("largest", "kaplan_yorke_dimension", "entropy_rate", "mean", "determinant")
+        named = ("edge", "kaplan_yorke_dimension", "entropy_rate", "fraction_positive", "mean", "determinant")
         return {
             "ensemble": self.ensemble.describe(),
-            "regime": self.field.regime,
+            "regime": self.largest.field.regime,
             "s": plain(self.s),
-            "fraction_below": self.fraction_below(self.s).as_json(),
-            **{name: getattr(self, name).as_json() for name in names},
+            "fraction_below": self.fraction.as_json(),
+            "window_effect": plain(self.window_effect),
+            **{name: getattr(self, name).as_json() for name in named},
+            "lyapunov_max": Estimate(self.largest.value, self.largest.error).as_json(),
             "window": self.window,
             "samples": self.samples,
-            "phases": self.phases,
             "seed": self.seed,
             "residual": self.residual,
             "converged": self.converged,
@@ -192,20 +225,26 @@ class LyapunovDistribution:
         }
 
     def to_dataset(self) -> Any:
-        """As an `xarray.Dataset`: the fraction below each s."""
+        """As an `xarray.Dataset`: the fraction below each s, and what follows from it."""
         from gatefield.datasets import lyapunov_distribution_dataset
 
         return lyapunov_distribution_dataset(self)
 
 
-def _integral(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """∫ from 0 to each x, by the trapezium rule."""
-    return np.concatenate([[0.0], np.cumsum(0.5 * np.diff(x) * (values[1:] + values[:-1]))])
-
-
-def _extrapolated(curves: np.ndarray) -> np.ndarray:
-    """Window → ∞ from m and m/2, the error falling like 1/m²; (windows, len(x)) → (len(x),)."""
-    return curves[0] if len(curves) == 1 else curves[0] + (curves[0] - curves[1]) / 3.0
+def _estimate(
+    function: Callable[[_Curve], Any],
+    best: _Curve,
+    windows: tuple[_Curve, _Curve],
+    parts: tuple[_Curve, ...],
+    scale: float = 1.0,
+) -> Estimate:
+    """A function of the curve: of the extrapolated one, with the scatter of the groups and half the window's effect."""
+    value = np.asarray(function(best), float) * scale
+    with np.errstate(invalid="ignore"):
+        effect = 0.5 * scale * np.abs(np.asarray(function(windows[0])) - np.asarray(function(windows[1])))
+        scatter = scale * from_batches([function(p) for p in parts]).error if len(parts) > 1 else 0.0
+    error = np.hypot(effect, scatter)
+    return Estimate(value, error) if np.ndim(value) else Estimate(float(value), float(error))
 
 
 def lyapunov_spectrum(
@@ -214,194 +253,240 @@ def lyapunov_spectrum(
     window: int = 32,
     samples: int = 2000,
     seed: int = 0,
-    steps: int = 300,
-    phases: int = 1,
-    batches: int = 8,
+    points: int = 20,
+    steps: int = 400,
     initial: float = 0.6,
 ) -> LyapunovDistribution:
-    """The Lyapunov spectrum at N = ∞ of any cell, autonomous or driven.
-
-    Windows of sampled trajectories are closed into rings (see `rings`), at `window` steps and at half as many, and
-    extrapolated. Gates that stay nearly open need windows longer than their memory. Where activity rests, a single
-    step says all.
+    """The whole Lyapunov spectrum of an infinite network of any cell, autonomous or driven.
 
     Args:
         ensemble: the random networks.
-        window: m, even, at least 4.
-        samples: windows in all; time grows in proportion, and like m³.
+        window: steps m of each window, even and at least 4. Time grows as m³. Slow gates need windows longer than
+            their correlation time; `window_effect` and the errors tell.
+        samples: windows, each of another neuron, at least 16.
         seed: of everything drawn.
-        steps: of the mean field before the windows.
-        phases: of λ between 0 and π/m; one is enough where activity varies within a window.
-        batches: of the mean field, at least 2.
+        points: how many s to solve at, at least 6; they are chosen where the curve changes.
+        steps: of the mean field before the windows, at least 64.
         initial: standard deviation of every state variable at the start.
 
     Raises:
-        ValueError: an argument out of its range, or a network whose neurons do not act on one another.
+        ValueError: an argument out of its range, or an ensemble in which no neuron acts on another.
     """
     window, samples = whole("window", window, 4), whole("samples", samples, 16)
-    phases, batches = whole("phases", phases), whole("batches", batches, 2)
+    points, steps = whole("points", points, 6), whole("steps", steps, 64)
     if window % 2:
-        raise ValueError(f"window={window} must be even: half of it is computed too")
-    total = whole("steps", steps, 16) + _SLOTS * window
-    field, windows = _sampled(ensemble, window, samples, total, seed, batches, initial)
-    if windows.groups == 0:
-        raise ValueError(f"gain={dict(ensemble.gain)}: no neuron acts on another; an exponent is each neuron's own")
-    resting = field.regime in ("quiescent", "fixed point")
-    if resting:
-        lengths, phases = [windows.part(slice(None)).shortened(window).part(slice(None, None, window))], _REST
-    else:
-        lengths = [windows, windows.shortened(2)]
-    edges = np.array([_edge(w, phases) for w in lengths])
-    s, solved = _solve_all(lengths, edges, phases)
-    return _result(field, windows, lengths, s, solved, edges, phases, seed)
+        raise ValueError(f"window={window} must be even: its halves are solved too")
+    largest, histories = _sampled(ensemble, window, samples, seed, steps, initial)
+    if histories.groups == 0:
+        raise ValueError(f"gain={dict(ensemble.gain)}: no neuron acts on another; give a gain that does")
+    with threadpool_limits(1, user_api="blas"), progress(3 * points + 2 * _GROUPS * _CHECKED, "exponents") as report:
+        return _solved(ensemble, histories, largest, points, seed, report)
 
 
 def _sampled(
-    ensemble: Ensemble, window: int, samples: int, steps: int, seed: int, batches: int, initial: float
-) -> tuple[MeanField, Windows]:
-    """The mean field and its windows: those of a batch start at `_SLOTS` different times, each of another neuron."""
-    size = -(-samples // batches)
-    runs, pieces, batch = [], [], []
-    options = {"steps": steps, "samples": max(size, 1000) * batches, "seed": seed, "batches": batches}
-    for b, run in enumerate(run_batches(ensemble, keep_from=steps - _SLOTS * window, initial=initial, **options)):
-        paths = [run.pop("path_state"), run.pop("path_x")]
-        runs.append(run)
-        starts = window * (np.arange(size) % _SLOTS)
-        at = starts[:, None] + np.arange(window)
-        state, x = (p[at, np.arange(size)[:, None]].reshape(size * window, -1) for p in paths)
-        with jax.enable_x64(True):
-            found = local_derivatives(ensemble.cell, jnp.asarray(state), jnp.asarray(x))
-        pieces.append([np.asarray(a).reshape(size, window, *a.shape[1:]) for a in found])
-        batch += [b] * size
-    derivatives = tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    windows = windows_of(ensemble.structure, ensemble.gains, derivatives, np.array(batch))
-    return summarise(ensemble, runs, steps=steps, seed=seed), windows
+    ensemble: Ensemble, window: int, samples: int, seed: int, steps: int, initial: float
+) -> tuple[LargestExponent, Histories]:
+    """The largest exponent by the tangent mean field, and windows of the neurons of the same run."""
+    total = steps + window + 1
+    neurons = max(8000, samples)
+    done, states, xs = [], [], []
+    for run in runs_with_growth(ensemble, steps=total, samples=neurons, seed=seed, initial=initial):
+        done.append(run)
+        states.append(run.before[-window - 1 :])
+        xs.append(run.xs[-window - 1 :])
+    largest = largest_exponent(ensemble, done, steps=total, seed=seed)
+    if largest.field.regime == "quiescent" and ensemble.zero_is_fixed:
+        rest = Snapshot.at_zero(ensemble, samples=samples, seed=seed)
+        still = (np.repeat(a[None], window + 1, axis=0) for a in (rest.state, rest.preactivations))
+        return largest, histories_of(ensemble, *still)
+    each = -(-samples // len(states))
+    chosen = (np.concatenate([a[:, :each] for a in arrays], axis=1) for arrays in (states, xs))
+    return largest, histories_of(ensemble, *chosen)
 
 
-def _phases(w: Windows, count: int) -> np.ndarray:
-    """e^{iθ}, θ in the middle of equal parts of (0, π/m): with their images, evenly spaced on the circle."""
-    return np.exp(1j * np.pi * (np.arange(count) + 0.5) / (count * w.length))
+def _levels(histories: Histories, resting: bool) -> tuple[list[Ring], list[Ring]]:
+    """Rings to average over, and those of half the window; at rest, of one step with many phases and half as many."""
+    if not resting:
+        return [Ring(histories, np.pi)], [Ring(histories.split(2), np.pi / 2.0)]
+    still = histories.split(histories.steps).part(slice(None, None, histories.steps))
+    full, half = ([Ring(still, np.pi * (j + 0.5) / count) for j in range(count)] for count in (_PHASES, _PHASES // 2))
+    return full, half
 
 
-def _edge(w: Windows, phases: int) -> float:
-    """The largest s inside the support at any phase."""
-    everything = Averages(w)
-
-    def outside(s: float) -> float:
-        values = [perron(everything.transfer(np.exp(s) * u)) for u in _phases(w, phases)]
-        return -float(np.log(np.maximum(max(values), 1e-300)))
-
-    high = 0.0
-    while outside(high) <= 0.0:
-        high += 0.5
-    low = high - 0.5
-    while outside(low) > 0.0:
-        low, high = low - 0.5, low
-        if low < -50.0:
-            raise ValueError("gain: neurons act on one another too little for exponents above -50 per step")
-    return float(brentq(outside, low, high, xtol=1e-5))  # pyright: ignore[reportArgumentType]
-
-
-def _solve_all(
-    lengths: Sequence[Windows], edges: np.ndarray, phases: int
-) -> tuple[np.ndarray, list[list[tuple[float, np.ndarray, float]]]]:
-    """s, chosen by the shortest window, and at each the F, influence and residual of every window."""
-    s = [float(edges.max()) - 0.02]
-    fraction: list[float] = [1.0]
-    starts: list[list[np.ndarray]] = [[np.zeros(0)] * phases for _ in lengths]
-    solved: list[list[tuple[float, np.ndarray, float]]] = [[] for _ in lengths]
-    width = 0.06
-    with progress(_POINTS, "Lyapunov spectrum") as report:
-        while len(s) <= _POINTS:
-            for i, w in enumerate(lengths):
-                found = _at(w, s[-1], starts[i], phases)
-                starts[i] = [one.log_u for one in found]
-                solved[i].append(_averaged(found))
-            report(1)
-            fraction.append(solved[-1][-1][0])
-            if fraction[-1] < _LEAST:
-                break
-            change = max(abs(fraction[-2] - fraction[-1]), 1e-3)
-            width = float(np.clip(width * _STEP / change, 0.5 * width, min(2.0 * width, _LONGEST)))
-            s.append(s[-1] - width)
-    return np.array(s[: len(solved[0])]), solved
-
-
-def _at(w: Windows, s: float, starts: list[np.ndarray], phases: int) -> list[RingSolution]:
-    return [solve_ring(w, np.exp(s) * u, start) for u, start in zip(_phases(w, phases), starts, strict=True)]
-
-
-def _averaged(found: list[RingSolution]) -> tuple[float, np.ndarray, float]:
-    fraction = float(np.mean([one.fraction for one in found]))
-    influence = np.mean([one.influence for one in found], axis=0)
-    return fraction, influence, max(one.residual for one in found)
-
-
-def _result(
-    field: MeanField,
-    windows: Windows,
-    lengths: Sequence[Windows],
-    s: np.ndarray,
-    solved: list[list[tuple[float, np.ndarray, float]]],
-    edges: np.ndarray,
-    phases: int,
+def _solved(
+    ensemble: Ensemble,
+    histories: Histories,
+    largest: LargestExponent,
+    points: int,
     seed: int,
+    report: Callable[[int], None],
 ) -> LyapunovDistribution:
-    x = np.concatenate([np.linspace(0.0, 0.98, _GRID), 1.0 - 0.02 * 0.5 ** np.arange(1, 9)])
-    fraction = np.array([[one[0] for one in row] for row in solved])
-    by_window = np.array([_curve(s, f, e).at(x) for f, e in zip(fraction, edges, strict=True)])
-    left_out = []
-    for b in np.unique(windows.batch):
-        curves = []
-        for row, w, f, e in zip(solved, lengths, fraction, edges, strict=True):
-            change = np.array([one[1][w.batch != b].mean() for one in row])
-            curves.append(_curve(s, f + change, e).at(x))
-        left_out.append(_extrapolated(np.array(curves)))
-    residual = max(one[2] for row in solved for one in row)
+    resting = largest.field.regime in ("quiescent", "fixed point")
+    levels = _levels(histories, resting)
+    edges = [largest.value] * 2 if resting else [_edge(rings[0]) for rings in levels]
+    s = _chosen(histories, max(edges), points, resting)
+    curves, all_solutions = [], []
+    for rings, edge in zip(levels, edges, strict=True):
+        paths = []
+        for ring in rings:
+            paths.append(list(solve_path(ring, s)))
+            report(len(s))
+        curves.append(_curve(paths, edge))
+        all_solutions.append(paths)
+    full, half = curves
+    best = _extrapolated(full, half)
+    parts = () if resting else _parts(levels[0][0], full, all_solutions[0][0], report)
+    residual = max(one.residual for paths in all_solutions for path in paths for one in path)
+    known = best, (full, half), parts
     result = LyapunovDistribution(
-        field=field,
-        window=lengths[0].length,
-        samples=lengths[0].count,
-        phases=phases,
-        seed=seed,
+        ensemble=ensemble,
         s=s,
-        fraction=fraction,
-        edges=edges,
-        x=x,
-        quantiles=np.array(left_out),
-        by_window=by_window,
-        determinant=_mean_log_determinant(windows),
+        fraction=_estimate(lambda curve: curve.below(s), *known),
+        window=levels[0][0].histories.steps,
+        samples=levels[0][0].histories.neurons,
+        seed=seed,
+        window_effect=full.fraction - half.fraction,
+        edge=_estimate(lambda curve: curve.edge, *known),
+        largest=largest,
+        determinant=_determinant(histories),
         residual=residual,
         message="",
+        _best=best,
+        _windows=(full, half),
+        _parts=parts,
     )
     object.__setattr__(result, "message", _complaint(result))
     return result
 
 
-def _complaint(result: LyapunovDistribution) -> str:
-    if result.field.message:
-        return result.field.message
-    if result.residual > 1e-6:
-        return f"the ring equation is not solved (residual {result.residual:.2g}); increase samples"
-    mean, exact = result.mean, result.determinant
-    if abs(mean.value - exact.value) > 4.0 * np.hypot(mean.error, exact.error) + 0.01:
-        return f"the mean exponent {mean} is not E log|det J|/(N D) = {exact}; increase samples or phases"
-    at = np.abs(np.diff(result.fraction, axis=0)).max() / 3.0 if len(result.fraction) > 1 else 0.0
-    if at > 0.03:
-        return f"extrapolation in the window still changes fractions by {at:.2g}; increase window"
-    return ""
+def _curve(paths: list[list[RingSolution]], edge: float) -> _Curve:
+    """Averages over phases."""
+    s = np.array([one.s for one in paths[0]])
+    fraction, potential = (
+        np.mean([[getattr(one, n) for one in p] for p in paths], axis=0) for n in ("fraction", "potential")
+    )
+    return _Curve(s, fraction, potential, edge)
 
 
-def _mean_log_determinant(windows: Windows) -> Estimate:
-    """E log|det J|/(N D): Φ of single steps as λ → 0, what is left of F below a small λ integrated as F ~ |λ|²."""
-    single = windows.shortened(windows.length)
-    single = single.part(slice(None, None, max(1, single.count // _SNAPSHOTS)))
-    s = -4.0
+def _extrapolated(full: _Curve, half: _Curve) -> _Curve:
+    """Window → ∞: midway between what the ends do as 1/m and as 1/m²."""
+    share = (_LINEAR + _QUADRATIC) / 2.0
+
+    def onward(a: Any, b: Any) -> Any:
+        return a + share * (a - b)
+
+    fraction = np.clip(onward(full.fraction, half.fraction), 0.0, 1.0)
+    return _Curve(full.s, fraction, onward(full.potential, half.potential), onward(full.edge, half.edge))
+
+
+def _edge(ring: Ring, part: slice = slice(None), near: float = 0.0) -> float:
+    """The largest exponent of a ring."""
+    edge = Edge(ring)
+
+    def growth(s: float) -> float:
+        return edge.log_growth(s, part)
+
+    width = 0.05
+    low = high = near
+    while growth(high) > 0.0:
+        low, high, width = high, high + width, 2.0 * width
+    while growth(low) <= 0.0:
+        low, high, width = low - width, low, 2.0 * width
+        if low < 2.0 * _LOWEST:
+            raise ValueError("gain: neurons act on one another too little to tell an exponent; raise a gain")
+    root: Any = brentq(growth, low, high, xtol=1e-6)
+    return float(root)
+
+
+def _chosen(histories: Histories, edge: float, points: int, resting: bool) -> np.ndarray:
+    """Ascending s that share out what F and s change by, found on few and short windows; 0 is one of them."""
+    few = histories.part(slice(None, None, max(1, histories.neurons // 100)))
+    if resting:
+        few = few.split(few.steps).part(slice(None, None, few.steps))
+        rings = [Ring(few, np.pi * (j + 0.5) / 8) for j in range(8)]
+    else:
+        rings = [Ring(few.split(4 if few.steps % 8 == 0 else 2), np.pi / 2.0)]
+    ring = rings[0]
+    low, guess, before = edge - 1.0, ring.start(), 2.0
     while True:
-        found = solve_ring(single, np.exp(s) * np.exp(0.5j * np.pi))
-        if found.fraction < 1e-4 or s < -60.0:
+        found = solve(ring, low, guess, tolerance=1e-3)
+        nothing_more = found.outside and abs(found.fraction - before) < 1e-3  # a hole in the spectrum
+        if found.fraction < _LOWEST_FRACTION or nothing_more or low < edge + _LOWEST:
             break
-        s -= 2.0
-    values = np.array([found.potentials[single.batch == b].mean() for b in np.unique(single.batch)])
-    error = float(from_batches(values).error)
-    return Estimate(found.potential - 0.5 * found.fraction, error)
+        low, guess, before = edge - 1.6 * (edge - low), found.unknowns, found.fraction
+    grid = edge - np.geomspace(edge - low, 0.01, 32)
+    rough = np.mean([[one.fraction for one in solve_path(ring, grid)] for ring in rings], axis=0)
+    rough = np.maximum.accumulate(np.clip(rough, 0.0, 1.0))
+    keep = max(0, int(np.searchsorted(rough, _LOWEST_FRACTION)) - 1)
+    grid, rough = np.append(grid[keep:], edge), np.append(rough[keep:], 1.0)
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(rough), 0.3 * np.diff(grid) / (grid[-1] - grid[0])))])
+    s = np.interp(np.linspace(0.0, length[-1], points + 1)[:-1], length, grid)
+    if s[0] < 0.0 < edge:
+        s[int(np.argmin(np.abs(s)))] = 0.0
+    return np.unique(s)
+
+
+def _parts(
+    ring: Ring, full: _Curve, solutions: list[RingSolution], report: Callable[[int], None]
+) -> tuple[_Curve, ...]:
+    """The curve with each group's deviations from it, which are solved at some of its points."""
+    n = ring.histories.neurons
+    if n < 8 * _GROUPS:  # a single neuron stands for all
+        return ()
+    inside = [i for i, one in enumerate(solutions) if not one.outside]
+    chosen = sorted({inside[round(j)] for j in np.linspace(0, len(inside) - 1, _CHECKED)})
+    size, curves = n // _GROUPS, []
+    for g in range(_GROUPS):
+        part = slice(g * size, (g + 1) * size)
+        found = [solve(ring, solutions[i].s, solutions[i].unknowns, part=part, tolerance=1e-4) for i in chosen]
+        report(2 * len(found))
+        moved = [
+            np.interp(
+                full.s,
+                full.s[chosen],
+                [getattr(a, name) - getattr(solutions[i], name) for a, i in zip(found, chosen, strict=True)],
+            )
+            for name in ("fraction", "potential")
+        ]
+        edge = _edge(ring, part, full.edge)
+        curves.append(_Curve(full.s, full.fraction + moved[0], full.potential + moved[1], edge))
+    return tuple(curves)
+
+
+def _determinant(histories: Histories) -> Estimate:
+    """E log|det J|/(D N): the mean of max(exponent, s) of single steps far below them all."""
+    single = histories.split(histories.steps)
+    single = single.part(slice(None, None, max(1, single.neurons // _SINGLE_STEPS)))
+    ring = Ring(single)
+    far = solve(ring, -3.0, ring.start())
+    for s in _FAR:
+        before, far = far, solve(ring, s, far.unknowns)
+        if far.fraction < _NOTHING:
+            break
+        if before.s < -6.0 and far.fraction > 0.9 * before.fraction:
+            return Estimate(float("-inf"), float("nan"))
+    size = single.neurons // _GROUPS
+    if size < 8:
+        return Estimate(far.potential, 0.0)
+    parts = [solve(ring, far.s, far.unknowns, part=slice(g * size, (g + 1) * size)) for g in range(_GROUPS)]
+    return Estimate(far.potential, float(from_batches([one.potential for one in parts]).error))
+
+
+def _complaint(result: LyapunovDistribution) -> str:
+    """What is wrong, and what to change."""
+    field = result.largest.field
+    if field.message:
+        return field.message
+    if result.residual > _TOLERANCE:
+        return f"the equations are not solved (residual {result.residual:.2g}); increase samples"
+    effect = float(np.max(np.abs(result.window_effect)))
+    if effect > 0.03:
+        return f"fractions still change by {effect:.2g} between half the window and all of it; increase window"
+    mean, exact = result.mean, result.determinant
+    if np.isfinite(exact.value) and abs(mean.value - exact.value) > 4.0 * np.hypot(mean.error, exact.error) + 2e-3:
+        return f"the mean exponent {mean} is not E log|det J|/(D N) = {exact}; increase points or samples"
+    moving = field.regime in ("chaotic", "driven")
+    apart = abs(result.edge.value - result.largest.value)
+    if moving and apart > 4.0 * np.hypot(result.edge.error, result.largest.error) + 2e-3:
+        return f"the curve ends at {result.edge}, the largest exponent is {result.largest.value:.4g}; increase window"
+    return ""

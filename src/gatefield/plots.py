@@ -243,7 +243,7 @@ def plot_replicas(axes: Axes, pair: Replicas, theory: LargestExponent | None = N
 
 def plot_distribution(axes: Axes, result: LyapunovDistribution, **style: Any) -> None:
     """Exponents of an infinite network against their rank per degree of freedom, with a band for the error."""
-    known = 1.0 - result.fraction.min()
+    known = 1.0 - float(np.min(result.fraction.value))
     x = np.linspace(0.0, known, 400)
     exponents = result.exponents(1.0 - x)
     axes.plot(x, exponents.value, color=CURVE["color"], **style)

@@ -1,0 +1,473 @@
+"""The Dyson equation of many steps at once: a window of m steps of an infinite network, closed into a ring.
+
+Put the Jacobian J_t of step t into block (t+1, t) of an m×m block matrix, and e^{iχ} J_{m−1} into its corner. The m-th
+powers of its eigenvalues are e^{iχ} times those of J_{m−1} … J_0, so that Lyapunov exponents are logarithms of their
+moduli. It is a random matrix of the kind that `dyson` treats, time being one more index: each U_k stands there m times,
+and neurons answer over the whole window. For one sampled neuron, local derivatives divided by e^s,
+
+    δs(t+1) = f_s(t) δs(t) + f_x(t) δx(t),   δv(t) = c_s(t) δs(t) + c_x(t) δx(t),   δ(t + m) = e^{iχ} δ(t).
+
+Between times, P_g and Q_g are m×m matrices, and stationarity makes them functions of t − t': positive numbers P_g(ω),
+Q_g(ω) at the frequencies ω = (2πj + χ)/m. They are stationary points of
+
+    Ψ(P, Q) = E log det(1 + P̂ M) − Σ_gω P_g(ω) Q_g(ω),   M = Σ_k a_k² Γ_k Q̂ Γ_k†,
+
+as in `dyson`. Γ itself grows as e^{−s·(run of open gates)} and would drown 1 + P M in rounding. Nothing large appears
+where the states δs and their adjoints μ are kept: with L = (t → t+1) − f_s, the covariances Y, Z, V of the noises
+f_x δx and c_x δx under Q̂, and W = 1/P̂ + V,
+
+    |det L|² det(1 + P̂ M) = |det H| det W det P̂ up to sign,
+    H = [[c_s† W⁻¹ c_s, (L + Z W⁻¹ c_s)†], [L + Z W⁻¹ c_s, Z W⁻¹ Z† − Y]].
+
+In the time domain Y, Z, V are products element by element; what costs are one inverse of H, of size 2m for each state
+that remembers, and one of W, of size m for each source that answers at once. At χ = π all is real.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gatefield.histories import Histories
+
+_CHUNK = 2**16  # numbers in H of the neurons that are treated together: they should fit a cache
+_MEMORY = 8  # steps that Anderson's method remembers
+_MAX_ITERATIONS = 100
+_LONGEST_STEP = 2.0  # in the logarithms of P and Q
+_FAINT = 1e-2  # mean P Q below which a point may lie outside the spectrum
+
+
+@dataclass(frozen=True, eq=False)
+class Unknowns:
+    """log P and log Q, (2, G, distinct frequencies)."""
+
+    log: np.ndarray
+
+    @property
+    def p(self) -> np.ndarray:
+        """P_g(ω)."""
+        return np.exp(self.log[0])
+
+    @property
+    def q(self) -> np.ndarray:
+        """Q_g(ω)."""
+        return np.exp(self.log[1])
+
+
+class Ring:
+    """A window of m steps, closed with the phase χ.
+
+    Args:
+        histories: the neurons over the window.
+        twist: χ; at 0 and π all is real, but at 0 single neurons' growth makes poles.
+    """
+
+    def __init__(self, histories: Histories, twist: float = np.pi) -> None:
+        self.histories, self.twist = histories, twist
+        m = histories.steps
+        self.real = abs(np.sin(twist)) < 1e-12
+        self.frequencies = (2.0 * np.pi * np.arange(m) + twist) / m
+        lags = np.arange(1 - m, m)
+        self._waves = np.exp(1j * self.frequencies * lags[:, None])
+        self._lag = np.arange(m)[:, None] - np.arange(m) + m - 1
+        alike = np.round(np.cos(self.frequencies), 9) if self.real else np.arange(m)  # ω and −ω
+        _, self._first, self._of = np.unique(alike, return_index=True, return_inverse=True)
+        self.multiplicity = np.bincount(self._of)
+
+    @property
+    def dtype(self) -> Any:
+        """Of matrices in the time domain."""
+        return np.float64 if self.real else np.complex128
+
+    def matrix(self, spectrum: np.ndarray) -> np.ndarray:
+        """The m×m matrix with these eigenvalues, for each row of `spectrum`: (G, distinct) → (G, m, m)."""
+        kernel = spectrum[:, self._of] @ self._waves.T / len(self.frequencies)
+        return (np.real(kernel) if self.real else kernel)[:, self._lag]
+
+    def spectrum(self, matrices: np.ndarray) -> np.ndarray:
+        """Diagonals of matrices in the basis of frequencies: (G, m, m) → (G, distinct)."""
+        m = len(self.frequencies)
+        sums = np.stack([np.array([np.trace(a, -lag) for lag in range(1 - m, m)]) for a in matrices])
+        values = (sums @ np.conj(self._waves)).real / m
+        return np.stack([np.bincount(self._of, v) for v in values]) / self.multiplicity
+
+    def start(self) -> Unknowns:
+        """A first guess: P Q = 1, as it is deep inside the spectrum."""
+        return Unknowns(np.zeros((2, self.histories.groups, len(self.multiplicity))))
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """What one evaluation at given P and Q tells.
+
+    Attributes:
+        p, q: what the equations make of P and Q.
+        fraction: (1/(mD)) ∂Φ/∂s: where P and Q solve them, the fraction of exponents below s; NaN unless asked for.
+        potential: Φ/(mD), the mean of max(exponent, s), likewise.
+    """
+
+    p: np.ndarray
+    q: np.ndarray
+    fraction: float
+    potential: float
+
+
+def evaluate(ring: Ring, s: float, u: Unknowns, part: slice = slice(None), *, full: bool = False) -> Averages:
+    """Averages over the neurons of `part` at exponent s."""
+    here = ring.histories.part(part)
+    m, d = here.steps, here.states
+    p, q = u.p, u.q
+    matrices = _Kernels(ring.matrix(p), ring.matrix(1.0 / p), ring.matrix(q))
+    sums = _over_chunks(ring, here, s, matrices, full)
+    direct, sandwiched, noise, slope, log_det = (value / here.neurons for value in sums)
+    at_once = here.at_once
+    new_q = np.where(at_once[:, None], 1.0 / p - ring.spectrum(sandwiched) / p**2, ring.spectrum(direct))
+    fraction = value = np.nan
+    if full:
+        slope = slope - 2.0 * np.sum((ring.multiplicity * p * new_q)[here.late & ~at_once])
+        fraction = 1.0 + float(slope) / (2.0 * m * d)
+        logs = np.sum((ring.multiplicity * np.log(p))[at_once])
+        value = s + (log_det + logs - np.sum(ring.multiplicity * p * q)) / (2.0 * m * d)
+    return Averages(ring.spectrum(noise), new_q, fraction, float(value))
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernels:
+    """P̂, 1/P̂ and Q̂ in the time domain, (G, m, m)."""
+
+    p: np.ndarray
+    p_inverse: np.ndarray
+    q: np.ndarray
+
+
+Sums = tuple[np.ndarray, np.ndarray, np.ndarray, Any, Any]
+
+
+def _over_chunks(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> list[Any]:
+    """Sums over all neurons, chunks of them spread over threads."""
+    size = max(2 * here.memory, int(np.sum(here.at_once)), 1) * here.steps
+    length = max(1, min(_CHUNK // size**2, -(-here.neurons // (2 * (os.cpu_count() or 1)))))
+    chunks = [slice(i, i + length) for i in range(0, here.neurons, length)]
+    if len(chunks) == 1:
+        return list(_sums(ring, here, s, kernels, full))
+    total: list[Any] = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for sums in pool.map(lambda c: _sums(ring, here.part(c), s, kernels, full), chunks):
+            total = [a + b for a, b in zip(total, sums, strict=True)] if total else list(sums)
+    return total
+
+
+def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> Sums:
+    """Sums over a few neurons: c_s G_ss c_s†, A, the matrix whose spectrum is P, slope of log det and log det.
+
+    G is the inverse of H, A = W⁻¹ − W⁻¹ [c_s, Z†] G [c_s, Z†]† W⁻¹ for sources that answer at once.
+    """
+    scaled = here.scaled(s)
+    m, memory, n = here.steps, here.memory, here.neurons
+    at_once = np.nonzero(here.at_once)[0]
+    count, groups = len(at_once), here.groups
+    inputs, covariance = _noise(ring, scaled, kernels.q)
+    edge = memory * m
+    y, z, v = covariance[:, :edge, :edge], covariance[:, :edge, edge:], covariance[:, edge:, edge:]
+    direct, sandwiched = np.zeros((2, groups, m, m), ring.dtype)
+    slope, log_det = 0.0, 0.0
+    w_inverse = np.zeros((n, count * m, count * m), ring.dtype)
+    if count:
+        for j, g in enumerate(at_once):
+            v[:, j * m : (j + 1) * m, j * m : (j + 1) * m] += kernels.p_inverse[g]
+        w_inverse = np.linalg.inv(v)
+        log_det += _log_det(v) if full else 0.0
+        for j, g in enumerate(at_once):  # V again
+            v[:, j * m : (j + 1) * m, j * m : (j + 1) * m] -= kernels.p_inverse[g]
+    adjoint = w_inverse
+    if memory:
+        c = scaled.c_s[:, :, at_once].transpose(0, 2, 1, 3).reshape(n, count * m, memory)
+        seen = _blocks(w_inverse, c, memory, m)  # W⁻¹ c_s
+        carried = z @ w_inverse
+        h = np.empty((n, 2 * edge, 2 * edge), ring.dtype)
+        h[:, :edge, :edge] = _remembered(scaled, kernels, seen)
+        h[:, edge:, :edge] = _shift(ring, scaled) + z @ seen
+        h[:, :edge, edge:] = _dagger(h[:, edge:, :edge])
+        h[:, edge:, edge:] = carried @ _dagger(z) - y
+        inverse = np.linalg.inv(h)
+        log_det += _log_det(h) if full else 0.0
+        if full:
+            slope += _local_slope(scaled, inverse[:, :edge, edge:])
+        states = inverse[:, :edge, :edge].reshape(n, memory, m, memory, m)
+        for g in np.nonzero(~here.at_once)[0]:
+            direct[g] = np.einsum("nti,nitjr,nrj->tr", scaled.c_s[:, :, g], states, scaled.c_s[:, :, g], optimize=True)
+        both = np.concatenate([seen, _dagger(carried)], axis=2)
+        crossed = both @ inverse
+        alpha = w_inverse - crossed @ _dagger(both)
+        if full:
+            slope += _late_slope(scaled, crossed[:, :, :edge], at_once)
+        adjoint = np.empty_like(covariance)
+        adjoint[:, :edge, :edge] = -inverse[:, edge:, edge:]
+        adjoint[:, edge:, :edge] = crossed[:, :, edge:]
+        adjoint[:, :edge, edge:] = _dagger(crossed[:, :, edge:])
+        adjoint[:, edge:, edge:] = alpha
+    for j, g in enumerate(at_once):
+        block = slice(edge + j * m, edge + (j + 1) * m)
+        sandwiched[g] = adjoint[:, block, block].sum(axis=0)
+    if full:
+        slope -= _noise_slope(scaled, adjoint, covariance)
+    return direct, sandwiched, _answers(scaled, inputs, adjoint), slope, log_det
+
+
+def _dagger(a: np.ndarray) -> np.ndarray:
+    return np.conj(np.swapaxes(a, -1, -2))
+
+
+def _log_det(matrices: np.ndarray) -> float:
+    return float(np.sum(np.linalg.slogdet(matrices)[1]))
+
+
+def _channels(scaled: Histories) -> np.ndarray:
+    """f_x of the states that remember, then c_x of the sources that answer at once: (channels, K, n, m)."""
+    inputs = np.concatenate([scaled.f_x, scaled.c_x[:, :, scaled.at_once]], axis=2)
+    return np.ascontiguousarray(inputs.transpose(2, 3, 0, 1))
+
+
+def _noise(ring: Ring, scaled: Histories, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The channels through which pre-activations act, and the covariance between them under Q̂."""
+    inputs = _channels(scaled)
+    count, m, n = len(inputs), scaled.steps, scaled.neurons
+    covariance = np.zeros((n, count, m, count, m), ring.dtype)
+    for a, b in zip(*np.triu_indices(count), strict=True):
+        for g in range(scaled.groups):
+            members = [k for k in scaled.members[g] if scaled.drives[a, k] and scaled.drives[b, k]]
+            if members:
+                left, right = inputs[a, members].transpose(1, 2, 0), inputs[b, members].transpose(1, 0, 2)
+                covariance[:, a, :, b, :] += (left @ right) * q[g]
+        if a != b:
+            covariance[:, b, :, a, :] = _dagger(covariance[:, a, :, b, :])
+    return inputs, covariance.reshape(n, count * m, count * m)
+
+
+def _answers(scaled: Histories, inputs: np.ndarray, adjoint: np.ndarray) -> np.ndarray:
+    """Σ_k Σ_channels N_k(t) Θ(t, t') N_k(t') of each group, summed over neurons: (G, m, m)."""
+    count, m, n = len(inputs), scaled.steps, scaled.neurons
+    blocks = adjoint.reshape(n, count, m, count, m)
+    out = np.zeros((scaled.groups, m, m), adjoint.dtype)
+    for g in range(scaled.groups):
+        for a in range(count):
+            for b in range(count):
+                members = [k for k in scaled.members[g] if scaled.drives[a, k] and scaled.drives[b, k]]
+                if members:
+                    left, right = inputs[a, members].transpose(1, 2, 0), inputs[b, members].transpose(1, 0, 2)
+                    out[g] += np.einsum("ntr,ntr->tr", left @ right, blocks[:, a, :, b, :])
+    return out
+
+
+def _blocks(w_inverse: np.ndarray, c: np.ndarray, memory: int, m: int) -> np.ndarray:
+    """W⁻¹ c_s, c_s being diagonal in time: (n, count·m, memory·m)."""
+    n, size, _ = w_inverse.shape
+    if size == 0:
+        return np.zeros((n, 0, memory * m), w_inverse.dtype)
+    if memory == 1 and size == m:
+        return w_inverse * c[:, None, :, 0]
+    by_group = w_inverse.reshape(n, size, -1, m)
+    return np.einsum("nagt,ngti->nait", by_group, c.reshape(n, -1, m, memory)).reshape(n, size, memory * m)
+
+
+def _remembered(scaled: Histories, kernels: _Kernels, seen: np.ndarray) -> np.ndarray:
+    """c_s† W⁻¹ c_s, of all sources."""
+    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
+    out = np.zeros((n, memory, m, memory, m), seen.dtype)
+    rows = seen.reshape(n, -1, m, memory, m)
+    at_once = list(np.nonzero(scaled.at_once)[0])
+    for g in range(scaled.groups):
+        c = scaled.c_s[:, :, g]
+        for i in range(memory):
+            if g in at_once:
+                out[:, i] += c[:, :, i, None, None] * rows[:, at_once.index(g)]
+            else:
+                for j in range(memory):
+                    out[:, i, :, j, :] += c[:, :, i, None] * kernels.p[g] * c[:, None, :, j]
+    return out.reshape(n, memory * m, memory * m)
+
+
+def _shift(ring: Ring, scaled: Histories) -> np.ndarray:
+    """L: the next step less f_s."""
+    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
+    t = np.arange(m)
+    out = np.zeros((n, memory, m, memory, m), ring.dtype)
+    turn = np.exp(1j * ring.twist)
+    for i in range(memory):
+        out[:, i, t[:-1], i, t[1:]] += 1.0
+        out[:, i, m - 1, i, 0] += turn.real if ring.real else turn
+        for j in range(memory):
+            out[:, i, t, j, t] -= scaled.f_s[:, :, i, j]
+    return out.reshape(n, memory * m, memory * m)
+
+
+def _local_slope(scaled: Histories, mixed: np.ndarray) -> float:
+    """2 Re tr(G_sμ f_s): what f_s ∝ e^{−s} adds to ∂ log det/∂s."""
+    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
+    diagonal = np.einsum("njtit->ntij", mixed.reshape(n, memory, m, memory, m))
+    return 2.0 * float(np.sum(diagonal.real * scaled.f_s))
+
+
+def _late_slope(scaled: Histories, crossed: np.ndarray, at_once: np.ndarray) -> float:
+    """What c_s ∝ e^{−s} adds to it, for sources that read what was just written."""
+    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
+    diagonal = np.einsum("ngtit->ntgi", crossed.reshape(n, len(at_once), m, memory, m)).real
+    late = scaled.late[at_once]
+    return -2.0 * float(np.sum((diagonal * scaled.c_s[:, :, at_once])[:, :, late]))
+
+
+def _noise_slope(scaled: Histories, adjoint: Any, covariance: Any) -> float:
+    """Σ (powers of e^{−s} in a covariance) Re tr(Θ covariance): minus what noises add to it."""
+    m, n = scaled.steps, scaled.neurons
+    powers = np.concatenate([np.ones(scaled.memory), scaled.late[scaled.at_once]])
+    shape = (n, len(powers), m, len(powers), m)
+    products = adjoint.real * covariance.real + adjoint.imag * covariance.imag  # Θ and covariance are Hermitian
+    by_pair = np.einsum("natbr->ab", products.reshape(shape))
+    return float(np.sum(by_pair * (powers[:, None] + powers)))
+
+
+# ---- solving ----
+
+
+@dataclass(frozen=True, eq=False)
+class RingSolution:
+    """P and Q at one s, and what they say.
+
+    Attributes:
+        residual: largest |P Q − what the equations make of it|; P Q is at most about 1.
+        outside: whether no exponent lies near s, P and Q being 0.
+    """
+
+    s: float
+    unknowns: Unknowns
+    fraction: float
+    potential: float
+    residual: float
+    iterations: int
+    outside: bool
+
+
+def solve(ring: Ring, s: float, start: Unknowns, *, part: slice = slice(None), tolerance: float = 1e-5) -> RingSolution:
+    """P and Q at exponent s by Anderson's method in their logarithms; outside the spectrum they are 0."""
+    u, history = start.log, _Anderson()
+    residual, iteration, checked = np.inf, 0, False
+    for iteration in range(_MAX_ITERATIONS):
+        now = Unknowns(u)
+        p, q = now.p, now.q
+        if not checked and float(np.mean(p * q)) < _FAINT:
+            if Edge(ring).log_growth(s, part) <= 0.0:
+                return RingSolution(s, start, *_bare(ring, s, part), 0.0, iteration, True)
+            checked = True
+        found = evaluate(ring, s, now, part)
+        residual = float(max(np.max(np.abs(found.p * q - p * q)), np.max(np.abs(found.q * p - p * q))))
+        if residual < tolerance * min(1.0, 10.0 * float(np.mean(p * q)) + 0.01):
+            break
+        u = history.step(u, np.stack([_log_ratio(found.p, p), _log_ratio(found.q, q)]))
+    unknowns = Unknowns(u)
+    last = evaluate(ring, s, unknowns, part, full=True)
+    return RingSolution(s, unknowns, last.fraction, last.potential, residual, iteration, False)
+
+
+def _bare(ring: Ring, s: float, part: slice) -> tuple[float, float]:
+    """Fraction and potential of neurons that do not act on one another."""
+    here = ring.histories.part(part)
+    m, d, memory = here.steps, here.states, here.memory
+    if memory == 0:
+        return 1.0, s
+    scaled = here.scaled(s)
+    shift = _shift(ring, scaled)
+    inverse = np.linalg.inv(shift).reshape(here.neurons, memory, m, memory, m)
+    slope = float(np.sum(np.einsum("njtit->ntij", inverse).real * scaled.f_s)) / (here.neurons * m * d)
+    return 1.0 + slope, s + _log_det(shift) / (here.neurons * m * d)
+
+
+def _log_ratio(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(new / old, 1e-3))
+
+
+class _Anderson:
+    """Anderson's method for x = x + r(x)."""
+
+    def __init__(self) -> None:
+        self.points: list[np.ndarray] = []
+        self.rests: list[np.ndarray] = []
+
+    def step(self, u: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """The next point; P → cP, Q → Q/c leaves all as it is, and c is chosen to make them of a size."""
+        x, r = u.ravel(), rest.ravel()
+        self.points, self.rests = [*self.points, x][-_MEMORY:], [*self.rests, r][-_MEMORY:]
+        move = 0.7 * r
+        if len(self.points) > 1:
+            points, rests = np.diff(np.array(self.points), axis=0).T, np.diff(np.array(self.rests), axis=0).T
+            share = np.linalg.lstsq(rests, r, rcond=1e-8)[0]
+            move = r - (points + rests) @ share
+        move *= min(1.0, _LONGEST_STEP / max(float(np.max(np.abs(move))), 1e-300))
+        new = (x + move).reshape(u.shape)
+        gauge = (new[0].mean() - new[1].mean()) / 2.0
+        return np.stack([new[0] - gauge, new[1] + gauge])
+
+
+def solve_path(
+    ring: Ring, exponents: np.ndarray, *, start: Unknowns | None = None, part: slice = slice(None)
+) -> Iterator[RingSolution]:
+    """Solutions along ascending exponents, each starting from those before it, extrapolated."""
+    known: list[RingSolution] = []
+    for s in exponents:
+        guess = start or ring.start()
+        if known:
+            guess = known[-1].unknowns
+        if len(known) > 1:
+            before, last = known[-2:]
+            ratio = min((s - last.s) / (last.s - before.s), 1.0)
+            guess = Unknowns(last.unknowns.log + ratio * (last.unknowns.log - before.unknowns.log))
+        found = solve(ring, float(s), guess, part=part)
+        yield found
+        if not found.outside:
+            known.append(found)
+
+
+# ---- the edge ----
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """The largest exponent of a ring: where perturbations of all frequencies just fail to grow."""
+
+    ring: Ring
+
+    def log_growth(self, s: float, part: slice = slice(None)) -> float:
+        """log of the Perron eigenvalue of T = a² E|Γ(ω, ω')|² between sources and frequencies: positive inside."""
+        return float(np.log(np.max(np.linalg.eigvals(self._transfer(s, part)).real)))
+
+    @cached_property
+    def _basis(self) -> np.ndarray:
+        """Columns e^{iωt}/√m."""
+        m = len(self.ring.frequencies)
+        return np.exp(1j * self.ring.frequencies * np.arange(m)[:, None]) / np.sqrt(m)
+
+    def _transfer(self, s: float, part: slice) -> np.ndarray:
+        here = self.ring.histories.part(part)
+        length = max(1, _CHUNK // (here.steps * max(here.memory, here.groups)) ** 2)
+        total = 0.0
+        for i in range(0, here.neurons, length):
+            total = total + self._transfer_of(here.part(slice(i, i + length)).scaled(s))
+        return np.asarray(total) / here.neurons
+
+    def _transfer_of(self, scaled: Histories) -> np.ndarray:
+        m, n, groups, memory = scaled.steps, scaled.neurons, scaled.groups, scaled.memory
+        t = np.arange(m)
+        answer = np.zeros((n, groups, m, scaled.f_x.shape[3], m), self.ring.dtype)
+        if memory:
+            resolvent = np.linalg.inv(_shift(self.ring, scaled)).reshape(n, memory, m, memory, m)
+            answer += np.einsum("ntgi,nitjr,nrjk->ngtkr", scaled.c_s, resolvent, scaled.f_x, optimize=True)
+        answer[:, :, t, :, t] += scaled.c_x.transpose(1, 0, 2, 3)
+        basis = self._basis
+        power = np.sum(np.abs(np.conj(basis).T @ answer.transpose(0, 1, 3, 2, 4) @ basis) ** 2, axis=0)
+        by_group = np.stack([power[:, members].sum(axis=1) for members in scaled.members], axis=1)
+        return by_group.transpose(0, 2, 1, 3).reshape(groups * m, groups * m)
