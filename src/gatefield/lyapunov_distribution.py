@@ -69,7 +69,8 @@ class _Curve:
         s = np.asarray(s, float)
         if len(knots) == 1:
             return np.where(s < knots[0], 0.0, 1.0)
-        inside = PchipInterpolator(knots, fraction)(np.clip(s, knots[0], knots[-1]))
+        logs = np.log(np.maximum(fraction, 1e-15))  # straight where F is an exponential, as it is far down
+        inside = np.exp(PchipInterpolator(knots, logs)(np.clip(s, knots[0], knots[-1])))
         if not np.isfinite(self.tail):
             return np.where(s < knots[0], 0.0, inside)
         return np.where(s < knots[0], fraction[0] * np.exp(self.tail * np.minimum(s - knots[0], 0.0)), inside)

@@ -87,8 +87,8 @@ class Ring:
 
     def matrix(self, spectrum: np.ndarray) -> np.ndarray:
         """The m×m matrix with these eigenvalues, for each row of `spectrum`: (G, distinct) → (G, m, m)."""
-        kernel = spectrum[:, self._of] @ self._waves.T / len(self.frequencies)
-        return (np.real(kernel) if self.real else kernel)[:, self._lag]
+        kernel: Any = spectrum[:, self._of] @ self._waves.T / len(self.frequencies)
+        return np.asarray(np.real(kernel) if self.real else kernel)[:, self._lag]
 
     def spectrum(self, matrices: np.ndarray) -> np.ndarray:
         """Diagonals of matrices in the basis of frequencies: (G, m, m) → (G, distinct)."""
