@@ -25,7 +25,11 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("plots", "datasets"),
+    ("plots", "edge_plots", "datasets"),
+    ("edge",),
+    ("edge_curves", "coexistence"),
+    ("comparison", "gate_statistics"),
+    ("onset",),
     ("reports", "diagrams", "chaos", "critical"),
     ("simulation",),
     ("boundaries",),
@@ -35,7 +39,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("spectrum", "zero_state"),
     ("dyson",),
     ("response",),
-    ("continuous",),
+    ("continuous", "sompolinsky"),
+    ("stationary",),
     ("network", "meanfield", "deterministic", "pairs"),
     ("causal", "tangent", "exponents"),
     ("frames",),
@@ -47,7 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("estimates", "quadrature", "arguments", "memory", "progress", "algebra", "background"),
 )
 SIDEWAYS: set[tuple[str, str]] = set()
-LAZY = {"datasets", "plots"}
+LAZY = {"datasets", "plots", "edge_plots"}
 TYPES_ONLY = {"datasets"}
 OPTIONAL = {"__main__"}  # rows that may be empty
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gatefield import edge as edge
     from gatefield.boundaries import Boundary as Boundary
     from gatefield.boundaries import ChaosOnset as ChaosOnset
     from gatefield.boundaries import PinchingExponent as PinchingExponent
@@ -118,12 +119,15 @@ _HOMES = {
     "pairs": ("Replicas", "replicas",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
+_NAMESPACES = ("edge",)  # modules that are public as such
 
-__all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *_NAMESPACES, *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return import_module(f"gatefield.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatefield' has no attribute {name!r}")
     value = getattr(import_module(f"gatefield.{_MODULES[name]}"), name)
