@@ -138,9 +138,9 @@ def plot_comparison(curves: xr.Dataset) -> Figure:
                 title = f"networks, N = {size}" if model == "networks" else str(model)
                 axes.errorbar(curves.gain - 2.0, y, error, label=title, **_STYLES[str(model)])
             axes.set(xscale="log", yscale="log", ylabel=label)
-            if row is panels[-1]:
-                axes.set_xlabel("cell gain − 2")
         row[1].set_title(f"LSTM, {_mode(str(mode))}", fontsize=11)
+    for axes in panels[-1]:
+        axes.set_xlabel("cell gain − 2")
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     return figure
