@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("network", "meanfield", "deterministic", "pairs"),
     ("causal", "tangent", "exponents"),
     ("frames",),
+    ("elimination",),
     ("static",),
     ("snapshot",),
     ("ensemble",),
