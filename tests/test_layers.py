@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("network", "meanfield", "deterministic", "pairs"),
     ("causal", "tangent", "exponents"),
     ("frames",),
+    ("elimination",),
     ("static",),
     ("snapshot",),
     ("ensemble",),
