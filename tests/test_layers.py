@@ -25,7 +25,12 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
+    ("sweep_commands",),
     ("plots", "datasets"),
+    ("plans",),
+    ("sweeps",),
+    ("local_workers", "quantities"),
+    ("points",),
     ("reports", "diagrams", "chaos", "critical"),
     ("simulation",),
     ("boundaries",),
@@ -43,8 +48,19 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("snapshot",),
     ("ensemble",),
     ("cells", "currents"),
-    ("correlation",),
-    ("estimates", "quadrature", "arguments", "memory", "progress", "algebra", "background"),
+    ("correlation", "store"),
+    (
+        "estimates",
+        "quadrature",
+        "arguments",
+        "memory",
+        "progress",
+        "algebra",
+        "background",
+        "grids",
+        "records",
+        "locks",
+    ),
 )
 SIDEWAYS: set[tuple[str, str]] = set()
 LAZY = {"datasets", "plots"}
@@ -52,7 +68,20 @@ TYPES_ONLY = {"datasets"}
 OPTIONAL = {"__main__"}  # rows that may be empty
 
 PACKAGE = Path(__file__).parents[1] / "src" / "gatefield"
-HEAVY = ("jax", "numpy", "scipy", "matplotlib", "contourpy", "xarray", "pandas", "rich", "cyclopts", "psutil")
+HEAVY = (
+    "jax",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "contourpy",
+    "xarray",
+    "pandas",
+    "rich",
+    "cyclopts",
+    "psutil",
+    "zarr",
+    "distributed",
+)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
+from gatefield.sweep_commands import status, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gatefield.cells import Cell
     from gatefield.ensemble import Ensemble
 
@@ -31,6 +30,8 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
+app.command(sweep)
+app.command(status)
 
 
 def _whole(_: Any, tokens: Any) -> int:
@@ -318,25 +319,14 @@ def _ensemble(name: str, options: EnsembleOptions) -> Ensemble:
 
 
 def _cell(name: str, options: EnsembleOptions) -> Cell:
-    from gatefield.cells import GRU, LSTM, MGU, Leaky, Vanilla
+    from gatefield.cells import named_cell
 
-    makers: dict[str, Callable[..., Cell]] = {
-        "vanilla": Vanilla,
-        "leaky": Leaky,
-        "gru": GRU,
-        "gru-reset-after": lambda **more: GRU(reset_after=True, **more),
-        "lstm": LSTM,
-        "lstm-coupled": lambda **more: LSTM(coupled=True, **more),
-        "mgu": MGU,
-    }
-    if name not in makers:
-        raise ValueError(f"cell {name!r} is not known; use one of {', '.join(makers)}")
     more: dict[str, Any] = {"activation": options.activation.replace("-", "_")}
     if options.step is not None:
         if name != "leaky":
             raise ValueError(f"--step is for the leaky cell, not for {name}")
         more["step"] = options.step
-    return makers[name](**more)
+    return named_cell(name, **more)
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, float]:
@@ -566,8 +556,11 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _exit(1)
-    except KeyboardInterrupt:
-        print("gatefield: interrupted; nothing was written", file=sys.stderr)  # noqa: T201
+    except OSError as error:
+        print(f"gatefield: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        _exit(1)
+    except KeyboardInterrupt as stop:
+        print(f"gatefield: {stop if stop.args else 'interrupted; nothing was written'}", file=sys.stderr)  # noqa: T201
         _exit(130)
     _exit(0)
 
