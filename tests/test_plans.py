@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,13 @@ def test_store_made_in_python(sweep: Command, gatefield: Command, tmp_path: Path
 
 def _square(x: float) -> float:
     return x * x
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['zarr'] = None; sys.argv[1:] = ['status', 'r']; import gatefield.cli as c; c.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "gatefield: sweeps need zarr: pip install 'gatefield[sweep]'\n"
 
 
 def test_the_example_can_be_read() -> None:

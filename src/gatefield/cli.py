@@ -551,6 +551,8 @@ def main() -> NoReturn:
         _fail(_explain(error))
     except ValueError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:  # of an extra
+        _fail(str(error))
     except MemoryError:
         _fail("out of memory; use a smaller --size, --steps or --samples")
     except BrokenPipeError:  # the reader has left, as `head` does

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +76,8 @@ Numbered = tuple[int, Point, int]  # a point's number, its parameters and its se
 
 def pack(job: Job) -> bytes:
     """A job as bytes, with the code of functions that workers could not import."""
+    import cloudpickle
+
     module = inspect.getmodule(bare(job.function))
     given_whole = module is not None and not _installed(module)
     if given_whole:
@@ -107,6 +108,8 @@ def _installed(module: Any) -> bool:
 @functools.lru_cache(maxsize=8)
 def unpack(packed: bytes) -> Job:
     """The job; the same object each time, so that what its function has compiled is kept."""
+    import cloudpickle
+
     return cloudpickle.loads(packed)
 
 

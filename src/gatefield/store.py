@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.core.dtype import VariableLengthUTF8
+
+try:
+    import zarr
+    from zarr.core.dtype import VariableLengthUTF8
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"sweeps need {error.name}: pip install 'gatefield[sweep]'", name=error.name) from None
 
 from gatefield import __version__
 from gatefield.grids import Grid, point_seed
