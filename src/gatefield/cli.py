@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
+from gatefield.figure_commands import figure
+from gatefield.saving import check_output, save_figure
 from gatefield.sweep_commands import status, sweep
 
 if TYPE_CHECKING:
     from gatefield.cells import Cell
     from gatefield.ensemble import Ensemble
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 app = App(
     name="gatefield",
@@ -30,6 +29,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
+app.command(figure)
 app.command(sweep)
 app.command(status)
 
@@ -102,7 +102,7 @@ def report(
     from gatefield.reports import report as make_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = make_report(
         built,
         steps=run.steps,
@@ -116,7 +116,7 @@ def report(
     if show.output is not None:
         from gatefield.plots import plot_report
 
-        _save(plot_report(result), show.output)
+        save_figure(plot_report(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
@@ -136,12 +136,12 @@ def mean_field(
     from gatefield.meanfield import mean_field as solve
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     field = solve(built, steps=run.steps, samples=run.samples, seed=run.seed)
     if show.output is not None:
         from gatefield.plots import plot_mean_field
 
-        _save(plot_mean_field(field), show.output)
+        save_figure(plot_mean_field(field), show.output)
     if show.json:
         _print_json(field.as_json())
         return
@@ -174,7 +174,7 @@ def spectrum(
     from gatefield.reports import spectrum_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     discs = [_disc(text) for text in disc or []]
     result = spectrum_report(
         built,
@@ -189,7 +189,7 @@ def spectrum(
     if show.output is not None:
         from gatefield.plots import plot_spectrum
 
-        _save(plot_spectrum(result), show.output)
+        save_figure(plot_spectrum(result), show.output)
     if show.json:
         _print_json(result.as_json())
         return
@@ -218,7 +218,7 @@ def lyapunov(
     from gatefield.chaos import lyapunov_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = lyapunov_report(
         built,
         steps=run.steps,
@@ -232,7 +232,7 @@ def lyapunov(
     if show.output is not None:
         from gatefield.plots import plot_lyapunov
 
-        _save(plot_lyapunov(result), show.output)
+        save_figure(plot_lyapunov(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
@@ -252,13 +252,13 @@ def fixed_points(
     from gatefield.roots import fixed_points as find
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     points = find(built)
     if show.output is not None:
         from gatefield.plots import plot_fixed_points
 
         low = min([1e-6, *(point.q / 30.0 for point in points if point.q > 0.0)])
-        _save(plot_fixed_points(excess_curve(built, low=low), points), show.output)
+        save_figure(plot_fixed_points(excess_curve(built, low=low), points), show.output)
     if show.json:
         _print_json({"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]})
     else:
@@ -283,12 +283,12 @@ def phase_diagram(
     from gatefield.diagrams import diagram
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = diagram(built, gain_x=_axis("--gain-x", gain_x), gain_y=_axis("--gain-y", gain_y), beta=beta, chaos=chaos)
     if show.output is not None:
         from gatefield.plots import plot_diagram
 
-        _save(plot_diagram(result), show.output)
+        save_figure(plot_diagram(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
@@ -364,37 +364,7 @@ def _axis(option: str, text: str | None) -> tuple[str, float, float, int] | None
         raise ValueError(f"{option} {text!r} must read NAME=LOW,HIGH,POINTS, such as {option} reset=0,30,200") from None
 
 
-def _check_output(path: Path | None) -> None:
-    """Refuse a path that could not be written before anything is computed."""
-    if path is None:
-        return
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--output {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
-    folder = path.parent
-    if not folder.is_dir():
-        raise ValueError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it first")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise ValueError(f"--output {str(path)!r} cannot be written; choose another path")
-
-
 # ---- showing ----
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        figure.savefig(temporary, dpi=160)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _print_json(value: dict[str, Any]) -> None:
