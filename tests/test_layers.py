@@ -25,7 +25,11 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands",),
+    ("sweep_commands", "figure_commands"),
+    ("figures",),
+    ("figure_plots",),
+    ("gru_figures", "lstm_figures"),
+    ("panels",),
     ("plots", "datasets"),
     ("plans",),
     ("sweeps",),
@@ -60,6 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "grids",
         "records",
         "locks",
+        "saving",
     ),
 )
 SIDEWAYS: set[tuple[str, str]] = set()

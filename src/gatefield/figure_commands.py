@@ -38,7 +38,7 @@ def figure(
         check_data(n, numbers[n])
     for n in names:
         made = figure_data(n, quick=quick, seed=seed)
-        save_figure(draw(made), pictures[n])
+        save_figure(draw(made), pictures[n], dpi=110)  # these are large
         save_data(made, numbers[n])
         print(f"{n}: {pictures[n]}, numbers in {numbers[n]}", flush=True)  # noqa: T201
 

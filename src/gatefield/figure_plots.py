@@ -43,12 +43,12 @@ def draw_cks1(data: FigureData) -> Figure:
     panel = data.panels["e"]
     growth.loglog(panel.fine, panel.radius, label="mean field", **CURVE)
     growth.loglog(panel.fine, panel.law, color="0.35", linestyle="--", label=r"large $a_r$: $\propto\sqrt{a_r}$")
-    _points(growth, panel.reset, panel.radius_counted, panel.radius_counted_error, label=_networks(data))
+    _each(growth, panel.reset, panel.radius_counted, label=f"networks, N = {data.scale.size}")
     growth.set(xlabel="reset gain $a_r$", ylabel="spectral radius", title="$a_z = 0$, $a_h = 3$")
     pinch.semilogy(panel["update"], panel.inset - 1.0, label="mean field, steady state", **CURVE)
     pinch.semilogy(panel["update"], panel.inset_rest - 1.0, label="fixed point", color="#1f4e8c", linestyle="--")
     excess = panel.inset_counted - 1.0
-    _points(pinch, panel["update"], excess.where(excess > 0.0), panel.inset_counted_error, label=_networks(data))
+    _each(pinch, panel["update"], excess.where(excess > 0.0), label=f"networks above 1, N = {data.scale.size}")
     pinch.set(xlabel="update gain $a_z$", ylabel="spectral radius − 1", title="$a_r = 0$, $a_h = 3$")
     _slow_modes(slow, data, "update gain $a_z$", "$a_r = 0$, $a_h = 3$", "a_z")
     _finish((growth, pinch), "e")
@@ -64,7 +64,7 @@ def draw_cks3(data: FigureData) -> Figure:
         mark = {"color": f"C{i}", "marker": MARKS[i], "markerfacecolor": "none"}
         mark["label"] = f"N = {data.scale.size}, ${SYMBOLS[gate]}$"
         growth.loglog(panel.gain, panel[gate], **line)
-        _points(growth, panel.gain, panel[f"{gate}_counted"], None, **mark)
+        _each(growth, panel.gain, panel[f"{gate}_counted"], **mark)
     growth.loglog(panel.gain, panel.law, color="0.35", linestyle="--", linewidth=1.0, label=r"$\propto\sqrt{a_k}$")
     growth.set(xlabel="gain of one gate $a_k$, the others 0", title="$a_h = 3$", ylabel="spectral radius")
     _slow_modes(slow, data, "forget gain $a_f$", "$a_i = a_o = 0$, $a_h = 3$", "a_f")
@@ -117,7 +117,13 @@ def _slow_modes(both: list[Axes], data: FigureData, xlabel: str, title: str, sym
     axes.errorbar(panel.gain, panel.share, panel.share_error, label="mean field", capsize=2, **CURVE)
     axes.plot(panel.fine, panel.share_fitted, color="0.35", linestyle="--", label=fit)
     axes.plot(panel.gain, panel.share_limit, color="#1f4e8c", linestyle=":", label="binary gate [CKS 92]")
-    _points(axes, panel.gain, panel.share_counted, panel.share_counted_error, label=_networks(data))
+    _points(
+        axes,
+        panel.gain,
+        panel.share_counted,
+        panel.share_counted_error,
+        label=f"{_networks(panel)}, N = {data.scale.size}",
+    )
     axes.set(xlabel=xlabel, ylabel=f"eigenvalues per neuron, |λ − 1| < {panel.near:g}", title=title)
     axes.set_ylim(0.0, 1.5 * float(max(panel.share.max(), panel.share_limit.max())))
     for i, gain in enumerate(panel.shown.values):
@@ -151,10 +157,12 @@ def draw_cks2(data: FigureData) -> Figure:
     _phases(figure, plane, data)
     panel = data.panels["b"]
     pinch.semilogy(panel["update"], panel.height, label="height, steady state", **CURVE)
+    spread = panel.height_of_batches
+    band = {"color": CURVE["color"], "alpha": 0.2, "linewidth": 0, "label": "range of its batches"}
+    pinch.fill_between(panel["update"], spread.min("batch"), spread.max("batch"), **band)
     pinch.semilogy(panel["update"], panel.height_rest, label="height, fixed point", color="#1f4e8c", linestyle="--")
-    single = f"height, networks' own neurons, N = {data.scale.size}"
-    for i, heights in enumerate(panel.height_counted.T):
-        _points(pinch, panel["update"], heights, None, label=single if i == 0 else None)
+    label = f"height, networks' own neurons, N = {data.scale.size}"
+    _each(pinch, panel["update"], panel.height_counted, label=label)
     pinch.semilogy(panel["update"], panel.edge_rest, label="ρ − 1, fixed point", color="#1f4e8c", linestyle="-.")
     pinch.semilogy(
         panel["update"], panel.edge_limit, label=r"$\mathrm{e}^{-1-c\sqrt{C_h}a_z}$", color="0.5", linestyle=":"
@@ -238,12 +246,14 @@ def _points(axes: Axes, x: Any, y: Any, error: Any, **style: Any) -> None:
     axes.errorbar(x, y, known, **({"marker": "o", **FILLED} | style))
 
 
-def _networks(data: FigureData) -> str:
-    return (
-        f"N = {data.scale.size}, {data.scale.networks} networks"
-        if data.scale.networks > 1
-        else f"N = {data.scale.size}"
-    )
+def _each(axes: Axes, x: Any, y: Any, **style: Any) -> None:
+    """A mark for each network, by the last dimension of y."""
+    for i in range(y.shape[1]):
+        _points(axes, x, y[:, i], None, **(style if i == 0 else style | {"label": None}))
+
+
+def _networks(panel: xr.Dataset) -> str:
+    return f"{panel.networks} networks" if panel.networks > 1 else "one network"
 
 
 def _contours(axes: Axes, panel: xr.Dataset, label: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -82,7 +83,9 @@ def save_data(data: FigureData, path: Path) -> None:
         if path.suffix == ".nc":
             dataset.to_netcdf(part, engine="scipy")
         else:
-            dataset.to_zarr(part, consolidated=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that not all programs read consolidated metadata
+                dataset.to_zarr(part, consolidated=True)
             if path.is_dir():
                 shutil.rmtree(path)
         part.replace(path)

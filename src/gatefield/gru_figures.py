@@ -82,8 +82,8 @@ def cks1(scale: Scale, seed: int = 0) -> FigureData:
         samples = simulated.result()
     panels |= {letter: with_eigenvalues(panels[letter], samples[letter][0]) for letter in SPECTRA}
     panels["e"] = panels["e"].assign(
-        columns("radius_counted", "reset", [radii_of(samples[f"e{a}"]) for a in resets], "simulation")
-        | columns("inset_counted", "update", [radii_of(samples[f"i{a}"]) for a in updates], "simulation")
+        radius_counted=radii_of("reset", [samples[f"e{a}"] for a in resets]),
+        inset_counted=radii_of("update", [samples[f"i{a}"] for a in updates]),
     )
     panels["f"] = with_counts(panels["f"], {a: samples[key] for a, key in by_gain.items()})
     return FigureData("cks1", panels, scale, seed)
@@ -135,7 +135,7 @@ def cks2(scale: Scale, seed: int = 0) -> FigureData:
     pinched = simulate_all(wanted, scale, seed)
     with worked(len(updates) + 2, "cks2") as done:
         axes = ("candidate", 1.2, 3.5, 200 // thin), ("reset", 0.0, 30.0, 200 // thin)
-        plane = diagram(gru(0.0, 0.0, 0.0), gain_x=axes[0], gain_y=axes[1], chaos=5 if thin == 1 else 2)
+        plane = diagram(gru(0.0, 0.0, 0.0), gain_x=axes[0], gain_y=axes[1], chaos=5 if thin == 1 else 1)
         done(1)
         theory = {}
         for a in updates:
@@ -199,11 +199,19 @@ def boundary_height(ensemble: Ensemble, snapshot: Snapshot) -> float:
     return float(low)
 
 
+def batches(snapshot: Snapshot) -> list[Snapshot]:
+    """The independent batches of a mean field's neurons, each by itself."""
+    size = snapshot.neurons // snapshot.groups
+    slices = [slice(i * size, (i + 1) * size) for i in range(snapshot.groups)]
+    return [Snapshot(snapshot.cell, snapshot.state[s], snapshot.preactivations[s]) for s in slices]
+
+
 def _pinching(updates: np.ndarray, samples: Simulated, theory: dict[str, Snapshot]) -> xr.Dataset:
     points = [resting(gru(float(a), RESET)) for a in updates]
     height = {"units": "1", "long_name": "Im λ of the boundary at Re λ = 1"}
     edge = {"units": "1", "long_name": "ρ − 1 at the fixed point"}
     own = [[boundary_height(gru(float(a), RESET), s.snapshot) for s in samples[f"b{a}"]] for a in updates]
+    parts = [[boundary_height(gru(float(a), RESET), part) for part in batches(theory[f"b{a}"])] for a in updates]
     limit = [
         pinching_exponent(p).radius_excess(float(a)) if a >= 4.0 else np.nan
         for p, a in zip(points, updates, strict=True)
@@ -212,6 +220,7 @@ def _pinching(updates: np.ndarray, samples: Simulated, theory: dict[str, Snapsho
         {
             "height_rest": ("update", [boundary_height(p.ensemble, p.snapshot) for p in points], height),
             "height": ("update", [boundary_height(gru(float(a), RESET), theory[f"b{a}"]) for a in updates], height),
+            "height_of_batches": (("update", "batch"), parts, height),
             "height_counted": (("update", "network"), own, height | {"source": "networks' own neurons"}),
             "edge_rest": ("update", [float(np.exp(spectral_intercept(p))) for p in points], edge),
             "edge_limit": ("update", limit, edge | {"source": "CKS 23–24, corrected"}),

@@ -67,8 +67,8 @@ def cks3(scale: Scale, seed: int = 0) -> FigureData:
         samples = simulated.result()
     panels |= {letter: with_eigenvalues(panels[letter], samples[letter][0]) for letter in SPECTRA}
     for gate in GATES:
-        counted = [radii_of(samples[f"{gate}{a}"]) for a in gains]
-        panels["e"] = panels["e"].assign(columns(f"{gate}_counted", "gain", counted, "simulation"))
+        counted = radii_of("gain", [samples[f"{gate}{a}"] for a in gains])
+        panels["e"] = panels["e"].assign({f"{gate}_counted": counted})
     panels["f"] = with_counts(panels["f"], {a: samples[key] for a, key in by_gain.items()})
     return FigureData("cks3", panels, scale, seed)
 

@@ -200,12 +200,14 @@ def with_counts(panel: xr.Dataset, samples: Mapping[float, Sequence[Sample]]) ->
     radii, shown = panel.r.values.tolist(), panel.shown.values.tolist()
     cdf = [[near_one(samples[g], r).value for r in radii] for g in shown]
     found = columns("share_counted", "gain", counted, "simulation", "1/neuron")
-    return panel.assign(found | {"cdf_counted": (("shown", "r"), cdf, {"units": "1/neuron", "source": "simulation"})})
+    found["cdf_counted"] = (("shown", "r"), cdf, {"units": "1/neuron", "source": "simulation"})
+    return panel.assign(found).assign_attrs(networks=max(len(group) for group in samples.values()))
 
 
-def radii_of(samples: Sequence[Sample]) -> Estimate:
-    """Spectral radius of networks."""
-    return from_batches([np.max(np.abs(s.eigenvalues)) for s in samples])
+def radii_of(dim: str, groups: Sequence[Sequence[Sample]]) -> tuple[tuple[str, str], Any, dict[str, str]]:
+    """Spectral radius of each network, along a dimension and by network."""
+    radii = [[float(np.max(np.abs(s.eigenvalues))) for s in samples] for samples in groups]
+    return (dim, "network"), radii, {"units": "1", "source": "simulation"}
 
 
 def columns(name: str, dim: str, values: Sequence[Estimate], source: str, units: str = "1") -> dict[str, Any]:

@@ -23,14 +23,14 @@ def check_output(path: Path | None) -> None:
         raise ValueError(f"--output {str(path)!r} cannot be written; choose another path")
 
 
-def save_figure(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path, *, dpi: int = 160) -> None:
     """Write a figure whole or not at all."""
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
-        figure.savefig(temporary, dpi=160)
+        figure.savefig(temporary, dpi=dpi)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
