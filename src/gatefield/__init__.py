@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from gatefield.spectrum import spectral_mass as spectral_mass
     from gatefield.spectrum import spectral_radius as spectral_radius
     from gatefield.spectrum import support_exponent as support_exponent
+    from gatefield.sweeps import sweep as sweep
     from gatefield.zero_state import ZeroFixedPoint as ZeroFixedPoint
     from gatefield.zero_state import zero_fixed_point as zero_fixed_point
 
@@ -117,6 +118,7 @@ _HOMES = {
     "exponents": ("LyapunovSpectrum",),
     "lyapunov": ("LargestExponent", "lyapunov_along", "lyapunov_max", "lyapunov_of_map",),
     "pairs": ("Replicas", "replicas",),
+    "sweeps": ("sweep",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 _NAMESPACES = ("edge",)  # modules that are public as such
