@@ -78,11 +78,11 @@ def test_the_odd_level_is_zero_and_the_ground_state_below(models) -> None:
         assert r.levels[0] < 0.0 < r.lyapunov_max
 
 
-@pytest.mark.parametrize("bias_std", [0.0, 0.01, 0.1, 0.5])
+@pytest.mark.parametrize("bias_std", [0.0, 0.01, 0.3])
 def test_chaos_is_linear_instability(bias_std: float) -> None:
     """The second open question: λ_max changes sign where the static solution does, which is [EOC 7]."""
     critical = edge.critical_gain(bias_std)
-    for gain in [1.9, 2.5, 4.0, 6.0, critical * 0.999, critical * 1.001, critical * 1.02]:
+    for gain in [1.9, 3.0, 6.0, critical * 0.999, critical * 1.001]:
         r = edge.reduced(gain, bias_std)
         assert r.chaotic == (gain > critical)
         assert np.sign(r.lyapunov_max) == np.sign(r.static_lyapunov_max) == (1 if gain > critical else -1)
