@@ -9,6 +9,7 @@ from tests.commands import Command
 import gatefield as gf
 from gatefield import edge
 from gatefield.coexistence import _fit
+from gatefield.edge_plots import plot_compared
 from gatefield.onset import GATES
 
 
@@ -212,6 +213,8 @@ def test_side_by_side() -> None:
     assert frozen.mean_field.value == pytest.approx(frozen.reduced.map.lyapunov_max, abs=0.006)
     assert field["lyapunov_max"].value > 3.0 * rows["reduced map"]["lyapunov_max"].value
     assert len(live.as_json()["rows"]) == 5
+    axes = plot_compared(live).axes[0]
+    assert len(axes.get_legend_handles_labels()[1]) == 5
 
 
 # ---- the command ----

@@ -311,7 +311,12 @@ def edge(
     networks: Annotated[Whole, Parameter(help="How many of them.")] = 3,
     run: RunArguments = RunOptions(),
     show: ShowArguments = ShowOptions(),
-    figure: Annotated[str | None, Parameter(help=f"What --output shows: {', '.join(FIGURES)}.")] = None,
+    figure: Annotated[
+        str | None,
+        Parameter(
+            help=f"What --output shows: {', '.join(FIGURES)}. By default variance, with --compare autocorrelations."
+        ),
+    ] = None,
 ) -> None:
     """The edge of chaos of LSTMs: the reduced model, exactly; with --compare, the LSTM itself beside it."""
     from gatefield import edge as theory
@@ -324,7 +329,11 @@ def edge(
     if compare or size is not None:
         options: dict[str, Any] = {"steps": run.steps, "samples": run.samples, "seed": run.seed}
         found = theory.compare(gain, gates, size=size, networks=networks, **options)
-    if show.output is not None:
+    if show.output is not None and figure is None and found is not None:
+        from gatefield.edge_plots import plot_compared
+
+        save_figure(plot_compared(found), show.output)
+    elif show.output is not None:
         save_figure(_edge_figure(figure or "variance", gain, bias_std, gates, size, networks), show.output)
     if show.json:
         out = {"reduced": model.as_json(), "onset_law": law.as_json(), "version": __version__}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from gatefield.coexistence import HysteresisLoop
+    from gatefield.comparison import Comparison
 
 DYNAMIC = {"color": "#d62728", "linewidth": 1.8}
 STATIC = {"color": "#1f4e8c", "linewidth": 1.6, "linestyle": "--"}
@@ -143,6 +144,30 @@ def plot_comparison(curves: xr.Dataset) -> Figure:
         axes.set_xlabel("cell gain − 2")
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+def plot_compared(found: Comparison, longest: int = 80) -> Figure:
+    """Autocorrelation of h, relative to lag 0: networks, mean field, onset law, and the reduced map and flow."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    field = found.mean_field.field.autocorrelation["h"]
+    curves: dict[str, Any] = {"mean field": field.value / field.value[0]}
+    if found.networks is not None:
+        curves["networks"] = found.networks.autocorrelation.value / found.networks.autocorrelation.value[0]
+    curves["reduced map"] = found.reduced.map.autocorrelation / found.reduced.map.variance
+    curves["reduced flow"] = found.reduced.autocorrelation_at(np.arange(longest)) / found.reduced.dynamic_variance
+    if found.law.second_moment > 0.0:
+        curves["onset law"] = found.law.autocorrelation(np.arange(longest)) / found.law.second_moment
+    for model, values in curves.items():
+        shown = values[:longest]
+        style = {**_STYLES[model], "markevery": 4} if "marker" in _STYLES[model] else _STYLES[model]
+        title = f"networks, N = {found.networks.size}" if model == "networks" and found.networks else model
+        axes.plot(np.arange(len(shown)), shown, label=title, **style)
+    axes.axhline(0.0, color="0.7", linewidth=0.6)
+    gates = ", ".join(f"{name} {found.ensemble.gain[name]:g}" for name in ("forget", "input", "output"))
+    axes.set(title=f"LSTM, cell gain {found.gain:g}; gates {gates}", xlabel="lag (steps)", ylabel="$C(\\tau)/C(0)$")
+    axes.legend(frameon=False)
     return figure
 
 
