@@ -39,7 +39,7 @@ def test_elimination_keeps_volumes(count: int, size: int) -> None:
 @pytest.mark.parametrize("cores", [1, 2, 5])
 @pytest.mark.parametrize(("count", "size"), [(20, 20), (48, 48), (50, 91), (131, 131)])
 def test_panels_are_as_one_call(count: int, size: int, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elimination, "_cores", lambda: cores)
+    monkeypatch.setattr(elimination, "available_cores", lambda: cores)
     frame = np.random.default_rng(size).standard_normal((count, size)) * np.geomspace(1.0, 1e-5, size)
     given = frame.copy()
     with jax.enable_x64(True):

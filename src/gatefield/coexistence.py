@@ -181,7 +181,7 @@ def hysteresis_loop(
         ValueError: an argument out of its range.
     """
     ascending = np.unique([positive("gains", g) for g in gains])
-    steps, found = whole("steps", steps, 8), {"up": [], "down": []}
+    size, steps, found = whole("size", size), whole("steps", steps, 8), {"up": [], "down": []}
     for j in track(range(whole("networks", networks)), "networks"):
         generator = np.random.default_rng((seed + j, 1))
         state = _SPARK * generator.standard_normal((size, 2))

@@ -9,7 +9,6 @@ interface work in place, and release Python's lock.
 from __future__ import annotations
 
 import ctypes
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
@@ -19,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack  # pyright: ignore[reportAttributeAccessIssue]
+
+from gatefield.background import available_cores
 
 # Rows of a panel; and what factoring one takes, in rows of it that are updated.
 _PANEL = 128
@@ -74,17 +75,12 @@ def _in_one_call(frame: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _on_all_cores(frame: jax.Array, begin: int, end: int) -> Eliminated:
     """With pivots from the columns `begin` to `end` first."""
-    work, cores, lead = _Panels(np.asarray(frame), begin, end), _cores(), end - begin
+    work, cores, lead = _Panels(np.asarray(frame), begin, end), available_cores(), end - begin
     with ThreadPoolExecutor(max(1, cores - 1)) as others:
         work.run(others, cores)
     quiet = len(frame) - lead if lead and work.worst < _WORST else 0
     # no copy, as the array is aligned
     return Eliminated(jax.device_put(work.rows), jnp.asarray(work.logs), quiet)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shares(begin: int, end: int, cores: int, taken: float = 0.0) -> list[tuple[int, int]]:

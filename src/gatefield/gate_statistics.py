@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from gatefield.arguments import whole
 from gatefield.cells import LSTM
@@ -157,11 +158,7 @@ def _at_one_time(ensemble: Ensemble, path: Path, diagonals: np.ndarray, biases: 
         "off_diagonal": (everything - on_diagonal) / (size - 1),
         "memory": ensemble.gains**2 * np.mean(change * h[-1][:, None], axis=0),
         "second_moment": float(moment),
-        "gate_variance": np.mean((_gates(x[..., :3]) - 0.5) ** 2, axis=(0, 1)),
+        "gate_variance": np.mean((expit(x[..., :3]) - 0.5) ** 2, axis=(0, 1)),
         "variance_ratio": ratio,
-        "tail": np.mean(np.abs(_gates(x[-1, :, :1]) - 0.5) > _THRESHOLDS, axis=0),
+        "tail": np.mean(np.abs(expit(x[-1, :, :1]) - 0.5) > _THRESHOLDS, axis=0),
     }
-
-
-def _gates(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 + np.tanh(0.5 * x))

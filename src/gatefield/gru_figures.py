@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.optimize import brentq
 
 from gatefield.background import Background
 from gatefield.boundaries import pinching_exponent, spectral_intercept
@@ -30,8 +32,8 @@ from gatefield.panels import (
     steady_state,
     with_counts,
     with_eigenvalues,
-    worked,
 )
+from gatefield.progress import progress
 from gatefield.roots import FixedPoint, fixed_points
 from gatefield.snapshot import Snapshot
 from gatefield.spectrum import spectral_curve, spectral_radius, support_exponent
@@ -64,7 +66,7 @@ def cks1(scale: Scale, seed: int = 0) -> FigureData:
     simulated = simulate_all(wanted, scale, seed)
     by_gain = {float(a): f"f{a}" for a in slow}
     keys = (*SPECTRA, *(f"i{a}" for a in updates), *by_gain.values())
-    with worked(2 * len(keys), "cks1") as done:
+    with progress(2 * len(keys), "cks1") as done:
         theory: dict[str, Snapshot] = {}
         for key in keys:
             theory[key] = steady_state(wanted[key][0], scale, seed)
@@ -133,7 +135,7 @@ def cks2(scale: Scale, seed: int = 0) -> FigureData:
     updates = np.linspace(0.0, 20.0, 9)[::thin]
     wanted = {f"b{a}": (gru(a, RESET), scale.networks) for a in updates}
     pinched = simulate_all(wanted, scale, seed)
-    with worked(len(updates) + 2, "cks2") as done:
+    with progress(len(updates) + 2, "cks2") as done:
         axes = ("candidate", 1.2, 3.5, 200 // thin), ("reset", 0.0, 30.0, 200 // thin)
         plane = diagram(gru(0.0, 0.0, 0.0), gain_x=axes[0], gain_y=axes[1], chaos=5 if thin == 1 else 1)
         done(1)
@@ -191,12 +193,12 @@ def boundary_height(ensemble: Ensemble, snapshot: Snapshot) -> float:
         return 0.0
     if inside[-1] == len(heights) - 1:
         return float("nan")
-    low, high = heights[inside[-1]], heights[inside[-1] + 1]
-    for _ in range(30):
-        middle = np.sqrt(low * high)
-        within = support_exponent(ensemble, snapshot, np.array([1.0 + 1j * middle]))[0] > 0.0
-        low, high = (middle, high) if within else (low, middle)
-    return float(low)
+
+    def inside_at(log_height: float) -> float:
+        return float(support_exponent(ensemble, snapshot, 1.0 + 1j * np.exp(log_height)))
+
+    find: Any = brentq
+    return float(np.exp(find(inside_at, *np.log(heights[inside[-1] : inside[-1] + 2]), xtol=1e-10)))
 
 
 def batches(snapshot: Snapshot) -> list[Snapshot]:

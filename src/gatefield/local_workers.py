@@ -46,11 +46,6 @@ class _Worker(SubprocessWorker):
         )  # fmt: skip
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def local_client(workers: int) -> Iterator[Client]:
     """A client of as many fresh worker processes of one thread each; all of them are gone afterwards."""

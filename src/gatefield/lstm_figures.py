@@ -20,8 +20,8 @@ from gatefield.panels import (
     steady_state,
     with_counts,
     with_eigenvalues,
-    worked,
 )
+from gatefield.progress import progress
 from gatefield.snapshot import Snapshot
 from gatefield.spectrum import spectral_radius
 
@@ -49,7 +49,7 @@ def cks3(scale: Scale, seed: int = 0) -> FigureData:
     wanted |= {f"f{a}": (lstm(forget=float(a)), 1) for a in slow}
     simulated = simulate_all(wanted, scale, seed)
     by_gain = {float(a): f"f{a}" for a in slow}
-    with worked(2 * len(wanted), "cks3") as done:
+    with progress(2 * len(wanted), "cks3") as done:
         theory: dict[str, Snapshot] = {}
         for key, (ensemble, _) in wanted.items():
             theory[key] = steady_state(ensemble, scale, seed)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from gatefield.arguments import at_least, known_names
 from gatefield.cells import LSTM
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import plain
-from gatefield.roots import fixed_points
+from gatefield.roots import FixedPoint, fixed_points
 from gatefield.sompolinsky import critical_gain
 
 GATES = ("forget", "input", "output")
@@ -215,24 +216,26 @@ def bias_critical_gain(
     sigma, names = at_least("bias_std", bias_std, 0.0), (on,) if isinstance(on, str) else tuple(on)
     known_names("on", names, LSTM().preactivation_names, "an LSTM")
 
-    def ensemble(gain: float) -> Ensemble:
-        return lstm(gain, gain if gates is None else gates, bias_var=dict.fromkeys(names, sigma**2))
+    @cache
+    def static(gain: float) -> FixedPoint:
+        """The static state that strong activity leads to; it takes seconds."""
+        biased = lstm(gain, gain if gates is None else gates, bias_var=dict.fromkeys(names, sigma**2))
+        return fixed_points(biased)[-1]
 
     def growth(gain: float) -> float:
-        """log T(1) at the static state that strong activity leads to."""
-        return float(np.log(fixed_points(ensemble(gain))[-1].growth)) if sigma > 0.0 else np.log(gain / CRITICAL)
+        """log T(1) there."""
+        return float(np.log(static(gain).growth)) if sigma > 0.0 else np.log(gain / CRITICAL)
 
     low, high = _bracket(growth)
     find: Any = brentq
     gain = float(find(growth, low, high, xtol=1e-9))
-    at = {**ensemble(gain).gain}
     law, notes = float("nan"), float("nan")
     if names == ("cell",):
         notes = critical_gain(sigma / 4.0)
         law = _bias_law(sigma, gate_gains(CRITICAL if gates is None else gates))
     return BiasedCriticalGain(
-        gain, sigma, names, gates is None, {name: at[name] for name in GATES},
-        fixed_points(ensemble(gain))[-1].second_moment["h"] if sigma > 0.0 else 0.0, law, notes,
+        gain, sigma, names, gates is None, gate_gains(gain if gates is None else gates),
+        static(gain).second_moment["h"] if sigma > 0.0 else 0.0, law, notes,
     )  # fmt: skip
 
 

@@ -22,7 +22,6 @@ from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches
 from gatefield.meanfield import mean_field
 from gatefield.network import Network, eigenvalues
-from gatefield.progress import progress
 from gatefield.reports import figure_grid
 from gatefield.scaling import accumulation_fit
 from gatefield.snapshot import Snapshot
@@ -217,8 +216,3 @@ def columns(name: str, dim: str, values: Sequence[Estimate], source: str, units:
         name: (dim, [float(v.value) for v in values], attrs),
         f"{name}_error": (dim, [float(v.error) for v in values], attrs),
     }
-
-
-def worked(total: int, name: str) -> Any:
-    """A progress bar over the parts of a figure."""
-    return progress(total, name)

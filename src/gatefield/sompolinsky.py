@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from gatefield.arguments import at_least, positive
+from gatefield.correlation import time_to_fall
 from gatefield.estimates import plain
 from gatefield.quadrature import expectation, gaussian_nodes
 from gatefield.stationary import Averages, EulerMap, Flow, euler_map, flow, potential
@@ -208,11 +209,7 @@ def reduced(gain: float, bias_std: float = 0.0) -> Reduced:
 def _reduced_map(found: EulerMap, plateau: float, chaotic: bool) -> ReducedMap:
     c = found.covariance
     end = float(c[-1]) if chaotic and plateau > 0.0 else plateau
-    below = np.nonzero(c - end <= 0.5 * (c[0] - end))[0] if chaotic else np.array([], int)
-    half = float("inf")
-    if len(below):
-        j = int(below[0])
-        half = float(np.interp(-(0.5 * (c[0] + end)), -c[j - 1 : j + 1], [j - 1.0, j]))
+    half = time_to_fall(c - end, np.zeros(len(c)), 0.5).value if chaotic else float("inf")
     return ReducedMap(
         variance=float(c[0]),
         plateau=end if chaotic else float(c[0]),

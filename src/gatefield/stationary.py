@@ -46,6 +46,8 @@ _REACH = 13.0  # standard deviations; Hermite functions fall like e^{−z²/4}
 _FEWEST, _MOST = 128, 4096  # terms of Mehler's series
 _TAIL = 1e-14  # relative weight of its last quarter in f'(C_0)
 _DEGREE, _BEYOND = 160, 0.05  # of polynomials in the correlation, and how far below 0 they reach
+_FALLEN = 45.0  # decay times after which C − C_∞ is below rounding
+_FLAT = 300.0  # s whose cosh is still a number of float64, squared
 _DECAYS = 16.0  # default range of lags, in decay times of the correlation
 _GRID = 0.16  # spacing of the Schrödinger equation's grid, in decay times, on the first try
 
@@ -208,21 +210,24 @@ class Flow:
         lags = np.asarray(lags, dtype=float)
         if self.resting:
             return np.full_like(lags, self.variance)
-        end = float(max(lags[-1], 1e-12))
-        path = solve_ivp(
-            lambda _, s: self._rate(s), (0.0, end), [0.0], method="DOP853", rtol=1e-12, atol=1e-14, dense_output=True
-        )
-        return self.far + (self.variance - self.far) / np.cosh(path.sol(lags)[0]) ** 2
+        end = self._path.t_max
+        s = self._path(np.minimum(lags, end))[0] + 0.5 * self.decay_rate * np.maximum(lags - end, 0.0)
+        return self.far + (self.variance - self.far) / np.cosh(np.minimum(s, _FLAT)) ** 2
+
+    @cached_property
+    def _path(self) -> Any:
+        """s(τ), up to where its rate no longer changes."""
+        found = solve_ivp(
+            lambda _, s: self._rate(s), (0.0, _FALLEN / self.decay_rate), [0.0],
+            method="DOP853", rtol=1e-12, atol=1e-14, dense_output=True,
+        )  # fmt: skip
+        return found.sol
 
     def lag_of(self, part: float) -> float:
         """Lag at which C − C_∞ has fallen to a part of its first value; infinite at rest."""
         if self.resting:
             return float("inf")
         return float(quad(lambda s: 1.0 / self._rate(s), 0.0, np.arccosh(part**-0.5), epsabs=0.0, epsrel=1e-12)[0])
-
-    def energy(self, covariance: np.ndarray) -> np.ndarray:
-        """The potential −∫ (C − f − v) dC from C_∞, so that ½ Ċ² + it = 0 along the path [EOC 6, 9]."""
-        return potential(self.averages, self.variance, covariance, origin=self.far)
 
     @cached_property
     def levels(self) -> tuple[float, float]:

@@ -24,7 +24,7 @@ import numpy as np
 import xarray as xr
 
 from gatefield.arguments import mapping, whole
-from gatefield.background import Background
+from gatefield.background import Background, available_cores
 from gatefield.ensemble import Ensemble
 from gatefield.grids import Grid, as_grid, point_seed
 from gatefield.points import Job, Numbered, bare, evaluate, evaluate_packed, pack, takes_seed
@@ -233,10 +233,10 @@ def _connected(client: Any, workers: int | None, units: int) -> Iterator[Any]:
         yield client
         return
     try:
-        from gatefield.local_workers import cores, local_client
+        from gatefield.local_workers import local_client
     except ImportError as error:
         raise ValueError(f"worker processes need {error.name}: pip install 'gatefield[sweep]', or workers=0") from None
-    count = min(cores() if workers is None else workers, units)
+    count = min(available_cores() if workers is None else workers, units)
     with local_client(count) as local:
         local.wait_for_workers(count, timeout=120)
         yield local
