@@ -62,7 +62,8 @@ def floor(network: gf.Network, block: float, steps: int) -> float:
     a = np.random.default_rng(0).standard_normal((d * n, n))
     b = a[:n].copy()
     rate = 2.0 * d * n**3 / min(np.median(alternate({"product": lambda: a @ b}, 9)["product"]), 1e9)
-    operations = steps * (2.0 * n**3 * formed + 2.0 * d * n * n * (d * n) + 2.0 / 3.0 * (d * n) ** 3 / block)
+    moved = d - (d - 1) / block  # in the first step of a block, as many rows as there are outputs
+    operations = steps * (2.0 * n**3 * formed + 2.0 * d * n**3 * moved + 2.0 / 3.0 * (d * n) ** 3 / block)
     return operations / rate
 
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import pytest
 from tests.commands import Command, Outcome
 
 from gatefield import cli
-
-# Each compiled function holds several memory maps; where a process has 65530 of them (Linux), compilers crash.
-_MAPS = Path("/proc/self/maps")
-_MANY_MAPS = 40_000
+from gatefield.memory import spare_memory_maps
 
 
 @pytest.fixture(autouse=True)
 def few_memory_maps() -> Iterator[None]:
     """Let compiled functions go before there are too many for one process."""
     yield
-    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY_MAPS:
-        jax.clear_caches()
-        gc.collect()
+    spare_memory_maps()
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from tests.all_cells import EACH_CELL, Case
 
 import gatefield as gf
 from gatefield import tangent
+from gatefield.cells import local_derivatives
 from gatefield.exponents import entropy_rate, kaplan_yorke_dimension, participation_ratio
-from gatefield.frames import LONGEST, _log_volumes_by_qr, carry_frame, eliminated, log_volumes
+from gatefield.frames import LONGEST, carry_frame
 
 # ---- the tangent step ----
 
@@ -45,23 +46,31 @@ def test_blocks_are_formed_where_that_is_cheaper(case: Case) -> None:
         assert not tangent.cheaper_formed(case.cell, weights, 1000, 1000)
 
 
-# ---- frames kept apart ----
-
-
-@pytest.mark.parametrize(("count", "size"), [(1, 1), (5, 9), (32, 100), (150, 150)])
-def test_elimination_keeps_volumes(count: int, size: int) -> None:
-    """What the first rows span stays, and the logs say by how much the volumes they span have changed."""
-    rows = np.random.default_rng(count).standard_normal((count, size)) * np.geomspace(1.0, 1e-5, size)
+@pytest.mark.parametrize("formed", [False, True])
+@pytest.mark.parametrize("case", EACH_CELL)
+def test_perturbations_that_move_no_source(case: Case, formed: bool) -> None:
+    """Told of them, a step is the same; where every state variable is seen there are none."""
+    columns = tangent.seen_columns(case.cell, 15)
+    assert (columns is not None) == (case.name.startswith("lstm"))
+    if columns is None:
+        return
+    network = gf.Network(case.ensembles[1], size=15, seed=2)
+    snapshot, d = network.run(3, seed=1).snapshot(), len(case.cell.state_names)
+    frame = np.random.default_rng(0).standard_normal((7, d * 15))
+    frame[4:, slice(*columns)] = 0.0
+    expected = frame @ network.jacobian(snapshot).T
     with jax.enable_x64(True):
-        after, logs = eliminated(jnp.asarray(rows))
-        remaining = log_volumes(after)
-        np.testing.assert_allclose(log_volumes(after), _log_volumes_by_qr(after), rtol=0, atol=1e-9)
-    exact = np.log(np.abs(np.diagonal(np.linalg.qr(rows.T)[1])))
-    np.testing.assert_allclose(exact, np.asarray(logs) + remaining, rtol=0, atol=1e-8)
-    for first in {1, (count + 1) // 2, count}:
-        joined = np.concatenate([rows[:first], np.asarray(after)[:first]])
-        singular = np.linalg.svd(joined / np.linalg.norm(joined, axis=1)[:, None], compute_uv=False)
-        assert np.all(singular[first:] < 1e-8 * singular[0])
+        weights = network._indexed_weights()
+        arrays = jnp.asarray(snapshot.state), jnp.asarray(frame.reshape(7, d, 15))
+        _, carried = tangent.step(case.cell, weights, network.biases, *arrays, formed=formed, quiet=3)
+        _, whole = tangent.step(case.cell, weights, network.biases, *arrays, formed=formed)
+        local = local_derivatives(case.cell, arrays[0], jnp.asarray(snapshot.preactivations))
+        applied = tangent.apply_jacobian(case.cell, weights, local, arrays[1], formed=formed, quiet=3)
+    for one in (carried, whole, applied):
+        np.testing.assert_allclose(np.asarray(one).reshape(7, -1), expected, rtol=0, atol=1e-11)
+
+
+# ---- frames kept apart ----
 
 
 def known_exponents(exponents: np.ndarray, steps: int, dtype: str = "float64") -> Any:

@@ -18,7 +18,8 @@ PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 
 def asked_for() -> list[str]:
     groups = PROJECT["dependency-groups"].values()
-    return [*PROJECT["project"]["dependencies"], *(line for group in groups for line in group)]
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    return [*PROJECT["project"]["dependencies"], *(line for group in (*groups, *extras) for line in group)]
 
 
 def test_constraints_are_pins_alone() -> None:

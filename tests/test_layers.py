@@ -25,7 +25,20 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("plots", "datasets"),
+    ("sweep_commands", "figure_commands"),
+    ("figures",),
+    ("figure_plots",),
+    ("gru_figures", "lstm_figures"),
+    ("panels",),
+    ("plots", "edge_plots", "datasets"),
+    ("plans",),
+    ("sweeps",),
+    ("local_workers", "quantities"),
+    ("points",),
+    ("edge",),
+    ("edge_curves", "coexistence"),
+    ("comparison", "gate_statistics"),
+    ("onset",),
     ("reports", "diagrams", "chaos", "critical"),
     ("simulation",),
     ("boundaries",),
@@ -36,24 +49,51 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("spectrum", "zero_state"),
     ("dyson", "ring"),
     ("response", "histories"),
-    ("continuous",),
+    ("continuous", "sompolinsky"),
+    ("stationary",),
     ("network", "meanfield", "deterministic", "pairs"),
     ("causal", "tangent", "exponents"),
     ("frames",),
+    ("elimination",),
     ("static",),
     ("snapshot",),
     ("ensemble",),
     ("cells", "currents"),
-    ("correlation",),
-    ("estimates", "quadrature", "arguments", "memory", "progress", "algebra", "background"),
+    ("correlation", "store"),
+    (
+        "estimates",
+        "quadrature",
+        "arguments",
+        "memory",
+        "progress",
+        "algebra",
+        "background",
+        "grids",
+        "records",
+        "locks",
+        "saving",
+    ),
 )
 SIDEWAYS: set[tuple[str, str]] = set()
-LAZY = {"datasets", "plots"}
+LAZY = {"datasets", "plots", "edge_plots"}
 TYPES_ONLY = {"datasets"}
 OPTIONAL = {"__main__"}  # rows that may be empty
 
 PACKAGE = Path(__file__).parents[1] / "src" / "gatefield"
-HEAVY = ("jax", "numpy", "scipy", "matplotlib", "contourpy", "xarray", "pandas", "rich", "cyclopts", "psutil")
+HEAVY = (
+    "jax",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "contourpy",
+    "xarray",
+    "pandas",
+    "rich",
+    "cyclopts",
+    "psutil",
+    "zarr",
+    "distributed",
+)
 
 
 @dataclass(frozen=True)

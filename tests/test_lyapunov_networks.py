@@ -9,8 +9,11 @@ import pytest
 from tests.all_cells import EACH_CELL, Case
 
 import gatefield as gf
+from gatefield import elimination, frames
+from gatefield.elimination import eliminated
 
 VANILLA_3 = gf.Ensemble(gf.Vanilla(), gain={"input": 3.0})
+LSTM_3 = gf.Ensemble(gf.LSTM(), gain=dict.fromkeys(gf.LSTM().preactivation_names, 3.0))
 GRU = gf.Ensemble(gf.GRU(), gain={"update": 10.0, "reset": 10.0, "candidate": 3.0})
 
 
@@ -58,6 +61,39 @@ def test_network_runs_as_its_path_does(case: Case) -> None:
             assert found.largest.value == pytest.approx(along.largest.value, abs=0.12)
         else:
             assert found.largest.value == pytest.approx(along.largest.value, abs=0.01)
+
+
+@pytest.mark.parametrize("gain", [LSTM_3, GRU])
+def test_large_frames_are_as_small_ones(gain: gf.Ensemble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eliminated panel by panel, an LSTM's with pivots from its outputs first: the same growths, batch by batch.
+
+    All of them, the slowest too, where blocks are short enough to leave e^(36 − 20) between it and rounding.
+    """
+    monkeypatch.setitem(frames._SPREAD, "float64", 20.0)
+    monkeypatch.setitem(frames._AIM, "float64", 19.0)
+    network = gf.Network(gain, size=60, seed=4)
+    path = network.run(150, seed=3)
+    plain = gf.lyapunov_along(path, network.weights, transient=54)
+    plain_run = network.lyapunov_spectrum(48, transient=12, state=path.last)
+    monkeypatch.setattr(elimination, "_MANY", 30)
+    monkeypatch.setattr(elimination, "_PANEL", 16)
+    quiet: list[int] = []
+
+    def spied(*arguments: Any) -> Any:
+        found = eliminated(*arguments)
+        quiet.append(found.quiet)
+        return found
+
+    monkeypatch.setattr(frames, "eliminated", spied)
+    found = gf.lyapunov_along(path, network.weights, transient=54)
+    assert max(quiet) == plain.dimension - network.size  # 0 where every state variable is seen
+    np.testing.assert_allclose(found.batches, plain.batches, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found.batches[:, :-10], plain.batches[:, :-10], rtol=0, atol=1e-8)
+    exact = np.mean([np.linalg.slogdet(network.jacobian(path.snapshot(t)))[1] for t in range(54, 150)])
+    assert found.mean.value * plain.dimension == pytest.approx(exact, abs=1e-5)
+    assert found.kaplan_yorke_dimension.value == pytest.approx(plain.kaplan_yorke_dimension.value, abs=1e-8)
+    run = network.lyapunov_spectrum(48, transient=12, state=path.last)
+    np.testing.assert_allclose(run.batches, plain_run.batches, rtol=0, atol=1e-5)
 
 
 def test_zero_state_has_the_logs_of_eigenvalues() -> None:

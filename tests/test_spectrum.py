@@ -390,3 +390,13 @@ def test_own_cell_from_mean_field_to_eigenvalues() -> None:
     radius = gf.spectral_radius(ensemble, snapshot).value
     assert np.max(np.abs(eigenvalues)) == pytest.approx(radius, rel=0.12)
     assert len(gf.spectral_curve(ensemble, snapshot).contours) >= 1
+
+
+def test_curve_where_some_neurons_show_little_of_the_support() -> None:
+    """Every fourth neuron has a smaller slope, and these are the ones that the first look at the support takes."""
+    ensemble = gf.Ensemble(gf.Vanilla(), {"input": 1.5})
+    x = np.where(np.arange(4000) % 4 == 0, 0.47, 0.0)[:, None]
+    snapshot = gf.Snapshot(ensemble.cell, np.zeros((4000, 1)), x)
+    (contour,) = gf.spectral_curve(ensemble, snapshot).contours
+    expected = 1.5 * np.sqrt(np.mean(np.cosh(x) ** -4))
+    np.testing.assert_allclose(np.abs(contour), expected, rtol=1e-3)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gatefield import edge as edge
     from gatefield.boundaries import Boundary as Boundary
     from gatefield.boundaries import ChaosOnset as ChaosOnset
     from gatefield.boundaries import PinchingExponent as PinchingExponent
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from gatefield.spectrum import spectral_mass as spectral_mass
     from gatefield.spectrum import spectral_radius as spectral_radius
     from gatefield.spectrum import support_exponent as support_exponent
+    from gatefield.sweeps import sweep as sweep
     from gatefield.zero_state import ZeroFixedPoint as ZeroFixedPoint
     from gatefield.zero_state import zero_fixed_point as zero_fixed_point
 
@@ -119,14 +121,18 @@ _HOMES = {
     "lyapunov": ("LargestExponent", "lyapunov_along", "lyapunov_max", "lyapunov_of_map",),
     "lyapunov_distribution": ("LyapunovDistribution", "lyapunov_spectrum",),
     "pairs": ("Replicas", "replicas",),
+    "sweeps": ("sweep",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
+_NAMESPACES = ("edge",)  # modules that are public as such
 
-__all__ = ["__version__", *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *_NAMESPACES, *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NAMESPACES:
+        return import_module(f"gatefield.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatefield' has no attribute {name!r}")
     value = getattr(import_module(f"gatefield.{_MODULES[name]}"), name)

@@ -344,3 +344,25 @@ def _grouped(cell: Cell, uses: dict[int, Uses], outvars: list[Any]) -> tuple[Gro
         members.setdefault(position if hasattr(var, "val") else var, []).append(k)
     groups = [Group(tuple(ks), max(level[k] for k in ks)) for ks in members.values()]
     return tuple(sorted(groups, key=lambda g: g.level))
+
+
+def named_cell(name: str, **parameters: Any) -> Cell:
+    """A built-in cell by its name on the command line.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    makers: dict[str, Callable[..., Cell]] = {
+        "vanilla": Vanilla,
+        "leaky": Leaky,
+        "gru": GRU,
+        "gru-reset-after": partial(GRU, reset_after=True),
+        "lstm": LSTM,
+        "lstm-coupled": partial(LSTM, coupled=True),
+        "mgu": MGU,
+    }
+    if name not in makers:
+        raise ValueError(f"cell {name!r} is not known; use one of {', '.join(makers)}")
+    if "step" in parameters and name != "leaky":
+        raise ValueError(f"step is for the leaky cell, not for {name}")
+    return makers[name](**parameters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
+from gatefield.figure_commands import figure
+from gatefield.saving import check_output, save_figure
+from gatefield.sweep_commands import status, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gatefield.cells import Cell
     from gatefield.ensemble import Ensemble
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 app = App(
     name="gatefield",
@@ -31,6 +29,9 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
+app.command(figure)
+app.command(sweep)
+app.command(status)
 
 
 def _whole(_: Any, tokens: Any) -> int:
@@ -101,7 +102,7 @@ def report(
     from gatefield.reports import report as make_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = make_report(
         built,
         steps=run.steps,
@@ -115,7 +116,7 @@ def report(
     if show.output is not None:
         from gatefield.plots import plot_report
 
-        _save(plot_report(result), show.output)
+        save_figure(plot_report(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
@@ -135,12 +136,12 @@ def mean_field(
     from gatefield.meanfield import mean_field as solve
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     field = solve(built, steps=run.steps, samples=run.samples, seed=run.seed)
     if show.output is not None:
         from gatefield.plots import plot_mean_field
 
-        _save(plot_mean_field(field), show.output)
+        save_figure(plot_mean_field(field), show.output)
     if show.json:
         _print_json(field.as_json())
         return
@@ -173,7 +174,7 @@ def spectrum(
     from gatefield.reports import spectrum_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     discs = [_disc(text) for text in disc or []]
     result = spectrum_report(
         built,
@@ -188,7 +189,7 @@ def spectrum(
     if show.output is not None:
         from gatefield.plots import plot_spectrum
 
-        _save(plot_spectrum(result), show.output)
+        save_figure(plot_spectrum(result), show.output)
     if show.json:
         _print_json(result.as_json())
         return
@@ -221,7 +222,7 @@ def lyapunov(
     from gatefield.chaos import lyapunov_report
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = lyapunov_report(
         built,
         steps=run.steps,
@@ -236,7 +237,7 @@ def lyapunov(
     if show.output is not None:
         from gatefield.plots import plot_lyapunov
 
-        _save(plot_lyapunov(result), show.output)
+        save_figure(plot_lyapunov(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
@@ -256,13 +257,13 @@ def fixed_points(
     from gatefield.roots import fixed_points as find
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     points = find(built)
     if show.output is not None:
         from gatefield.plots import plot_fixed_points
 
         low = min([1e-6, *(point.q / 30.0 for point in points if point.q > 0.0)])
-        _save(plot_fixed_points(excess_curve(built, low=low), points), show.output)
+        save_figure(plot_fixed_points(excess_curve(built, low=low), points), show.output)
     if show.json:
         _print_json({"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]})
     else:
@@ -287,16 +288,94 @@ def phase_diagram(
     from gatefield.diagrams import diagram
 
     built = _ensemble(cell, ensemble)
-    _check_output(show.output)
+    check_output(show.output)
     result = diagram(built, gain_x=_axis("--gain-x", gain_x), gain_y=_axis("--gain-y", gain_y), beta=beta, chaos=chaos)
     if show.output is not None:
         from gatefield.plots import plot_diagram
 
-        _save(plot_diagram(result), show.output)
+        save_figure(plot_diagram(result), show.output)
     if show.json:
         _print_json(result.as_json())
     else:
         _print_diagram(result, show.output)
+
+
+FIGURES = ("variance", "bias", "potential", "autocorrelation", "comparison", "hysteresis")
+
+
+@app.command
+def edge(
+    *,
+    gain: Annotated[float, Parameter(help="Gain g of the notes, the LSTM's cell gain; 2 is critical.")] = 3.0,
+    bias_std: Annotated[float, Parameter(help="Standard deviation of the reduced model's bias.")] = 0.0,
+    gate: Annotated[
+        list[str] | None, Parameter(help="NAME=X: gain of a gate; others then 0. All equal to --gain if left out.")
+    ] = None,
+    compare: Annotated[bool, Parameter(help="Also the LSTM's own mean field.")] = False,
+    size: Annotated[Whole | None, Parameter(help="Also LSTM networks of this many neurons, with --compare.")] = None,
+    networks: Annotated[Whole, Parameter(help="How many of them.")] = 3,
+    run: RunArguments = RunOptions(),
+    show: ShowArguments = ShowOptions(),
+    figure: Annotated[
+        str | None,
+        Parameter(
+            help=f"What --output shows: {', '.join(FIGURES)}. By default variance, with --compare autocorrelations."
+        ),
+    ] = None,
+) -> None:
+    """The edge of chaos of LSTMs: the reduced model, exactly; with --compare, the LSTM itself beside it."""
+    from gatefield import edge as theory
+
+    gates = _pairs("--gate", gate) if gate is not None else None
+    _check_figure(figure, show.output)
+    model = theory.reduced(gain, bias_std)
+    law = theory.onset_law(gain, gain if gates is None else gates)
+    found = None
+    if compare or size is not None:
+        options: dict[str, Any] = {"steps": run.steps, "samples": run.samples, "seed": run.seed}
+        found = theory.compare(gain, gates, size=size, networks=networks, **options)
+    if show.output is not None and figure is None and found is not None:
+        from gatefield.edge_plots import plot_compared
+
+        save_figure(plot_compared(found), show.output)
+    elif show.output is not None:
+        save_figure(_edge_figure(figure or "variance", gain, bias_std, gates, size, networks), show.output)
+    if show.json:
+        out = {"reduced": model.as_json(), "onset_law": law.as_json(), "version": __version__}
+        _print_json(out | ({} if found is None else {"comparison": found.as_json()}))
+    else:
+        _print_edge(model, law, found, show.output)
+
+
+def _check_figure(kind: str | None, output: Path | None) -> None:
+    if kind is not None and kind not in FIGURES:
+        raise ValueError(f"--figure {kind!r} is not known; use one of {', '.join(FIGURES)}")
+    if kind is not None and output is None:
+        raise ValueError(f"--figure {kind} needs --output FILE to write to")
+    check_output(output)
+
+
+def _edge_figure(
+    kind: str, gain: float, bias_std: float, gates: dict[str, float] | None, size: int | None, networks: int
+) -> Any:
+    from gatefield import edge as theory
+    from gatefield import edge_plots
+
+    match kind:
+        case "variance":
+            return edge_plots.plot_variance(theory.variance_curves())
+        case "bias":
+            return edge_plots.plot_bias(theory.bias_curves())
+        case "potential":
+            return edge_plots.plot_potential(theory.potential_curves(gain, bias_std))
+        case "autocorrelation":
+            return edge_plots.plot_autocorrelations(theory.autocorrelation_curves())
+        case "hysteresis":
+            loop = theory.hysteresis_loop(6.0 if gates is None else gates, size=size or 1000, networks=networks)
+            return edge_plots.plot_hysteresis(loop)
+        case _:
+            modes = tuple(theory.MODES)
+            return edge_plots.plot_comparison(theory.comparison_curves(modes=modes, size=size, networks=networks))
 
 
 # ---- parsing ----
@@ -323,25 +402,14 @@ def _ensemble(name: str, options: EnsembleOptions) -> Ensemble:
 
 
 def _cell(name: str, options: EnsembleOptions) -> Cell:
-    from gatefield.cells import GRU, LSTM, MGU, Leaky, Vanilla
+    from gatefield.cells import named_cell
 
-    makers: dict[str, Callable[..., Cell]] = {
-        "vanilla": Vanilla,
-        "leaky": Leaky,
-        "gru": GRU,
-        "gru-reset-after": lambda **more: GRU(reset_after=True, **more),
-        "lstm": LSTM,
-        "lstm-coupled": lambda **more: LSTM(coupled=True, **more),
-        "mgu": MGU,
-    }
-    if name not in makers:
-        raise ValueError(f"cell {name!r} is not known; use one of {', '.join(makers)}")
     more: dict[str, Any] = {"activation": options.activation.replace("-", "_")}
     if options.step is not None:
         if name != "leaky":
             raise ValueError(f"--step is for the leaky cell, not for {name}")
         more["step"] = options.step
-    return makers[name](**more)
+    return named_cell(name, **more)
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, float]:
@@ -379,37 +447,7 @@ def _axis(option: str, text: str | None) -> tuple[str, float, float, int] | None
         raise ValueError(f"{option} {text!r} must read NAME=LOW,HIGH,POINTS, such as {option} reset=0,30,200") from None
 
 
-def _check_output(path: Path | None) -> None:
-    """Refuse a path that could not be written before anything is computed."""
-    if path is None:
-        return
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"--output {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
-    folder = path.parent
-    if not folder.is_dir():
-        raise ValueError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it first")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise ValueError(f"--output {str(path)!r} cannot be written; choose another path")
-
-
 # ---- showing ----
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        figure.savefig(temporary, dpi=160)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise ValueError(f"--output {str(path)!r} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -520,6 +558,40 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
     _print_messages(result.messages, output)
 
 
+def _print_edge(model: Any, law: Any, found: Any, output: Path | None) -> None:
+    console = _console()
+    from gatefield.sompolinsky import critical_gain
+
+    state = "chaotic" if model.chaotic else "at rest"
+    bias = f", bias {model.bias_std:g}" if model.bias_std else ""
+    console.print(
+        f"Reduced model of the LSTM at gain {model.gain:g}{bias}: [bold]{state}[/bold] "
+        f"(critical gain {critical_gain(model.bias_std):.7g})",
+        soft_wrap=True,
+    )
+    rows = [
+        ("static variance (neurons that rest)", f"{model.static_variance:.7g}", ""),
+        ("dynamic variance", f"{model.dynamic_variance:.7g}", f"{model.map.variance:.7g}"),
+        ("plateau of the correlation", f"{model.plateau:.7g}", f"{model.map.plateau:.7g}"),
+        ("half-time (steps)", f"{model.half_time:.6g}", f"{model.map.half_time:.6g}"),
+        ("decay time (steps)", f"{model.decay_time:.6g}", ""),
+        ("largest exponent (per step)", f"{model.lyapunov_max:.7g}", f"{model.map.lyapunov_max:.7g}"),
+        ("growth at the static solution", f"{model.static_lyapunov_max:.7g}", ""),
+        ("the notes' 1/τ_∞² (negative: imaginary)", f"{model.notes_relaxation:.6g}", ""),
+    ]
+    console.print(_table(("", "flow", "map"), rows))
+    gates = ", ".join(f"{name} {value:g}" for name, value in law.gates.items())
+    console.print(f"LSTM near its edge, leading order, gates {gates}:", soft_wrap=True)
+    named = [("E h²", law.second_moment), ("half-time (steps)", law.half_time), ("λ_max per step", law.lyapunov_max)]
+    console.print(_table(("", "onset law"), [(name, f"{value:.6g}") for name, value in named]))
+    if found is not None:
+        columns = ("second_moment", "half_time", "lyapunov_max")
+        table = [(row["model"], *(_shown(row[name]) for name in columns)) for row in found.rows]
+        console.print(_table(("", "E h²", "half-time (steps)", "λ_max per step"), table))
+    message = "" if found is None else found.mean_field.message
+    _print_messages([message] if message else [], output)
+
+
 def _print_fixed_points(title: str, points: list[Any], output: Path | None) -> None:
     """One column for each root."""
     rows: list[tuple[str, ...]] = []
@@ -581,13 +653,18 @@ def main() -> NoReturn:
         _fail(_explain(error))
     except ValueError as error:
         _fail(str(error))
+    except ModuleNotFoundError as error:  # of an extra
+        _fail(str(error))
     except MemoryError:
         _fail("out of memory; use a smaller --size, --steps or --samples")
     except BrokenPipeError:  # the reader has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _exit(1)
-    except KeyboardInterrupt:
-        print("gatefield: interrupted; nothing was written", file=sys.stderr)  # noqa: T201
+    except OSError as error:
+        print(f"gatefield: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        _exit(1)
+    except KeyboardInterrupt as stop:
+        print(f"gatefield: {stop if stop.args else 'interrupted; nothing was written'}", file=sys.stderr)  # noqa: T201
         _exit(130)
     _exit(0)
 

@@ -21,9 +21,15 @@ def lag_averages(u: jax.Array) -> jax.Array:
 
 def decay_time(correlation: np.ndarray, error: np.ndarray) -> Estimate:
     """Lag at which a correlation has fallen to 1/e of its first value, interpolated; infinite where it does not."""
-    below = np.nonzero(correlation <= correlation[0] / np.e)[0]
+    return time_to_fall(correlation, error, 1.0 / np.e)
+
+
+def time_to_fall(correlation: np.ndarray, error: np.ndarray, part: float) -> Estimate:
+    """Lag at which a correlation has fallen to a part of its first value, interpolated; infinite where it does not."""
+    target = part * correlation[0]
+    below = np.nonzero(correlation <= target)[0]
     if correlation[0] <= 0.0 or len(below) == 0:
         return Estimate(float("inf"), float("nan"))
     j = int(below[0])
     slope = correlation[j - 1] - correlation[j]
-    return Estimate(float(j - 1 + (correlation[j - 1] - correlation[0] / np.e) / slope), float(error[j] / slope))
+    return Estimate(float(j - 1 + (correlation[j - 1] - target) / slope), float(error[j] / slope))

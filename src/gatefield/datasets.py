@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gatefield.pairs import Replicas
     from gatefield.reports import Report
     from gatefield.simulation import Simulation
+    from gatefield.sompolinsky import Reduced
     from gatefield.spectrum import SpectralCurve, SpectralField
 
 
@@ -298,3 +299,30 @@ def size_scaling_dataset(scaling: SizeScaling) -> xr.Dataset:
         variables |= {f"{name}_limit": ((), limit.value, units), f"{name}_limit_error": ((), limit.error, units)}
     attrs = provenance(scaling.ensemble, networks=scaling.networks)
     return xr.Dataset(variables, coords={"size": ("size", scaling.sizes, {"units": "neurons"})}, attrs=attrs)
+
+
+def reduced_dataset(result: Reduced) -> xr.Dataset:
+    """The reduced model of an LSTM: autocorrelations of flow and map by lag, everything else as scalars."""
+    scalars = {
+        "static_variance": ("1", "EOC 10"),
+        "dynamic_variance": ("1", "zero energy in EOC 6, 9"),
+        "plateau": ("1", "C_inf"),
+        "half_time": ("steps", "EOC 6"),
+        "decay_time": ("steps", "1/kappa"),
+        "lyapunov_max": ("1/step", "-1/2 + sqrt(1/4 - E_0)"),
+        "static_lyapunov_max": ("1/step", "EOC 7"),
+        "notes_relaxation": ("1/step^2", "1/tau_inf^2, EOC 3.2"),
+    }
+    variables: dict[str, Any] = {
+        name: ((), getattr(result, name), {"units": units, "source": source})
+        for name, (units, source) in scalars.items()
+    }
+    variables["autocorrelation"] = (("lag",), result.autocorrelation, {"units": "1", "source": "EOC 6, 9"})
+    variables["map_autocorrelation"] = (("map_lag",), result.map.autocorrelation, {"units": "1"})
+    variables["map_lyapunov_max"] = ((), result.map.lyapunov_max, {"units": "1/step"})
+    lags = {
+        "lag": ("lag", result.lags, {"units": "steps"}),
+        "map_lag": ("map_lag", result.map.lags, {"units": "steps"}),
+    }
+    attrs = {"gain": result.gain, "bias_std": result.bias_std, "gatefield_version": __version__}
+    return xr.Dataset(variables, lags, attrs)

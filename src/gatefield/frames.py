@@ -3,7 +3,9 @@
 Lyapunov exponents are the rates at which the volumes of a frame's first 1, 2, … directions grow, |R_ii| where J_t … J_1
 Q_0 = Q_t R_t with orthonormal Q (Benettin et al. 1980). In between, any triangular factors will do that keep the frame
 well conditioned: J_t … J_1 Q_0 = L_t U_t with L from Gaussian elimination with row pivots costs a quarter of the work
-of orthonormalising, and log |R_ii| of the whole is that of all U, plus that of L at the end.
+of orthonormalising, and log |R_ii| of the whole is that of all U, plus that of L at the end. State variables that no
+other neuron sees (an LSTM's cells) need no products: with pivots from those that are seen first, the last rows of L are
+zero there, and their first step is cheap.
 
 All directions turn towards the fastest one, and must stay apart in floating point until the next elimination. The
 growths in the last block tell how far they have come together, and from that how many steps the next block may have.
@@ -22,6 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gatefield.arguments import whole
+from gatefield.elimination import eliminated
 from gatefield.progress import progress
 
 # Batches of consecutive steps, from whose scatter errors are taken.
@@ -32,11 +35,12 @@ LONGEST = 50
 # slowest direction has left (an error of random sign, in its exponent alone), and what is aimed at. Small frames cost
 # little, and are kept well clear of that.
 _SPREAD = {"float64": 33.0, "float32": 11.0}
-_AIM = {"float64": 29.5, "float32": 8.0}
+_AIM = {"float64": 31.0, "float32": 8.0}
 _SMALL, _CLEAR = 100, 0.7
 
-# carry, frame (P, n), step from which to go on, number of steps → the same, later, and what is recorded of each step
-Advance = Callable[[Any, jax.Array, int, int], tuple[Any, jax.Array, np.ndarray]]
+# carry, frame (P, n), step from which to go on, number of steps → the same, later, and what is recorded of each step;
+# where there are columns that it sees, also how many of the last rows are zero there
+Advance = Callable[..., tuple[Any, jax.Array, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +71,14 @@ def checked_count(count: int | None, dimension: int) -> int:
 
 
 def carry_frame(
-    advance: Advance, carry: Any, frame: jax.Array, *, steps: int, transient: int, description: str
+    advance: Advance,
+    carry: Any,
+    frame: jax.Array,
+    *,
+    steps: int,
+    transient: int,
+    description: str,
+    seen: tuple[int, int] | None = None,
 ) -> Growth:
     """Carry a frame along for `transient` and then `steps` more steps, and note the growths of the latter.
 
@@ -80,21 +91,22 @@ def carry_frame(
         steps: measured steps.
         transient: steps before them, in which the frame turns to where it belongs.
         description: for the progress bar.
+        seen: columns, from … to, that cost products: rows that are zero there are cheap to carry on.
 
     Raises:
         ValueError: perturbations that are no longer finite.
     """
     ends = np.unique(np.arange(1, _BATCHES + 1) * steps // _BATCHES)
     ends = ends[ends > 0]
-    run = _Run(advance, carry, frame, description)
+    run = _Run(advance, carry, frame, description, seen)
     rates, records = [], []
     # threads that LAPACK leaves spinning take the cores from the products
     with threadpool_limits(1, user_api="blas"), progress(transient + steps, description) as report:
         run.to(transient, report)
-        volumes = log_volumes(run.frame)
+        volumes = run.volumes()
         for begin, end in pairwise((0, *ends.tolist())):
             logs, recorded = run.to(transient + end, report)
-            before, volumes = volumes, log_volumes(run.frame)
+            before, volumes = volumes, run.volumes()
             rates.append((logs + volumes - before) / (end - begin))
             records += recorded
     return Growth(ends, np.array(rates), np.concatenate(records), steps / len(records), run.carry)
@@ -103,9 +115,11 @@ def carry_frame(
 class _Run:
     """A frame on its way: how far it has come, and how many steps the next block may have."""
 
-    def __init__(self, advance: Advance, carry: Any, frame: jax.Array, description: str) -> None:
-        self.advance, self.carry, self.description = advance, carry, description
-        self.frame, _ = eliminated(frame)
+    def __init__(
+        self, advance: Advance, carry: Any, frame: jax.Array, description: str, seen: tuple[int, int] | None
+    ) -> None:
+        self.advance, self.carry, self.description, self.seen = advance, carry, description, seen
+        self.frame, _, self.quiet = eliminated(frame)
         self.time, self.length = 0, 1
         self.part = _CLEAR if len(frame) <= _SMALL else 1.0
 
@@ -120,12 +134,20 @@ class _Run:
             report(self.time - begin)
         return logs, records
 
+    def volumes(self) -> np.ndarray:
+        """log |R_ii| of the frame as it is."""
+        if not self.quiet:
+            return log_volumes(self.frame)
+        turned, logs, _ = eliminated(self.frame)  # the Gram matrix wants pivots from all columns
+        return np.asarray(logs) + log_volumes(turned)
+
     def _block(self, room: int) -> tuple[np.ndarray, np.ndarray]:
         """As many steps as precision allows, and `room` does, and an elimination."""
         while True:
             length = min(self.length, room, LONGEST)
-            later, grown, record = self.advance(self.carry, self.frame, self.time, length)
-            turned, growth = eliminated(grown)
+            quiet = () if self.seen is None else (self.quiet,)
+            later, grown, record = self.advance(self.carry, self.frame, self.time, length, *quiet)
+            turned, growth, still = eliminated(grown, self.seen)
             log = self._finite(np.asarray(growth, dtype=float))
             spread = float(np.ptp(log)) if np.all(np.isfinite(log)) else np.inf
             most, aim = (self.part * limit[self.frame.dtype.name] for limit in (_SPREAD, _AIM))
@@ -135,8 +157,10 @@ class _Run:
             if length == 1:  # single precision does not tell them apart after a single step
                 self.frame = self.frame.astype(jnp.float64)
             self.length = max(1, min(length - 1, int(length * aim / spread)))
-        self.carry, self.frame, self.time = later, turned, self.time + length
-        self.length = max(1, min(2 * length, int(length * aim / max(spread, 1e-9))))
+        self.carry, self.frame, self.time, self.quiet = later, turned, self.time + length, still
+        self.seen = self.seen if still else None  # those columns hold no good pivots, or it does not pay
+        if length >= self.length:  # a block cut short by `room` says less
+            self.length = max(1, min(2 * length, int(length * aim / max(spread, 1e-9))))
         return _without_lost(log, self.frame.dtype), record
 
     def _finite(self, log: np.ndarray) -> np.ndarray:
@@ -151,15 +175,6 @@ class _Run:
 def _without_lost(log: np.ndarray, dtype: Any) -> np.ndarray:
     """Growths that are rounding beside the largest are those of directions that the Jacobian sends to zero."""
     return np.where(log < log.max() + np.log(np.finfo(dtype).eps) + 3.0, -np.inf, log)
-
-
-@jax.jit
-def eliminated(frame: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rows that span what the first rows of `frame` (P, n) span, pivots apart triangular, and log |U_ii| (P,)."""
-    factors, _, order = jax.lax.linalg.lu(frame.T)
-    place, rank = jnp.argsort(order)[None, :], jnp.arange(frame.shape[0])[:, None]
-    rows = jnp.where(place > rank, factors.T[:, place[0]], (place == rank).astype(frame.dtype))
-    return rows, jnp.log(jnp.abs(jnp.diagonal(factors)))
 
 
 def log_volumes(frame: jax.Array) -> np.ndarray:

@@ -29,7 +29,7 @@ from gatefield.meanfield import MeanField, run_batches, summarise
 from gatefield.network import Path
 from gatefield.snapshot import Snapshot
 from gatefield.spectrum import spectral_radius
-from gatefield.tangent import apply_jacobian, cheaper_formed
+from gatefield.tangent import apply_jacobian, cheaper_formed, seen_columns
 
 # Standard errors from zero at which a sign is believed.
 _CLEAR = 3.0
@@ -294,13 +294,14 @@ def lyapunov_along(
         arrays = jnp.asarray(before), jnp.asarray(xs)
         frame = jax.random.normal(jax.random.key(whole("seed", seed, 0)), (count, dimension))
 
-        def advance(_: None, frame: jax.Array, begin: int, steps: int) -> Any:
-            frame = _carry_along(cell, formed, u, *arrays, frame, begin, steps)
+        def advance(_: None, frame: jax.Array, begin: int, steps: int, quiet: int = 0) -> Any:
+            frame = _carry_along(cell, formed, quiet, u, *arrays, frame, begin, steps)
             return None, frame, before[begin : begin + steps, :, -1]
 
         growth = carry_frame(
-            advance, None, frame, steps=total - transient, transient=transient, description=f"{count} exponents"
-        )
+            advance, None, frame, steps=total - transient, transient=transient, description=f"{count} exponents",
+            seen=seen_columns(cell, size),
+        )  # fmt: skip
     return spectrum_of(growth, transient=transient, dimension=dimension, neurons=size, cell=type(cell).__name__)
 
 
@@ -329,10 +330,11 @@ def _checked_weights(cell: Cell, weights: Mapping[str, Any], size: int) -> dict[
     return dict(sorted(found.items()))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _carry_along(
     cell: Cell,
     formed: bool,
+    quiet: int,
     weights: dict[int, jax.Array],
     before: jax.Array,
     xs: jax.Array,
@@ -340,12 +342,15 @@ def _carry_along(
     begin: int,
     steps: int,
 ) -> jax.Array:
-    def body(i: jax.Array, frame: jax.Array) -> jax.Array:
+    def body(i: Any, frame: jax.Array, quiet: int = 0) -> jax.Array:
         local = local_derivatives(cell, before[begin + i], xs[begin + i])
-        return apply_jacobian(cell, weights, local, frame, formed=formed)
+        return apply_jacobian(cell, weights, local, frame, formed=formed, quiet=quiet)
 
     _, size, d = before.shape
-    return jax.lax.fori_loop(0, steps, body, frame.reshape(-1, d, size)).reshape(frame.shape)
+    shaped = frame.reshape(-1, d, size)
+    if quiet:
+        shaped = body(0, shaped, quiet)
+    return jax.lax.fori_loop(1 if quiet else 0, steps, body, shaped).reshape(frame.shape)
 
 
 # ---- any map ----

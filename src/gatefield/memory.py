@@ -1,10 +1,17 @@
-"""Refuse work that does not fit into memory before it starts."""
+"""Refuse work that does not fit into memory before it starts; let go of what fills it."""
 
 from __future__ import annotations
 
+import gc
 import math
+from pathlib import Path
 
+import jax
 import psutil
+
+# Each compiled function holds several memory maps; where a process has 65530 of them (Linux), compilers crash.
+_MAPS = Path("/proc/self/maps")
+_MANY_MAPS = 40_000
 
 
 def require(needed: float, *, what: str, size: int, power: float = 2.0) -> None:
@@ -26,3 +33,10 @@ def require(needed: float, *, what: str, size: int, power: float = 2.0) -> None:
             f"size={size}: {needed / 2**30:.3g} GiB for {what}, but {free / 2**30:.3g} GiB are free; "
             f"size={fits} would fit"
         )
+
+
+def spare_memory_maps() -> None:
+    """Let compiled functions go before there are too many memory maps for one process."""
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()

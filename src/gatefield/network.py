@@ -22,7 +22,7 @@ from gatefield.frames import LONGEST, Advance, carry_frame, checked_count
 from gatefield.memory import require
 from gatefield.progress import track
 from gatefield.snapshot import Snapshot
-from gatefield.tangent import cheaper_formed
+from gatefield.tangent import cheaper_formed, seen_columns
 
 _CHUNK = 100  # steps between two looks at progress and at the keyboard
 
@@ -227,6 +227,7 @@ class Network:
             growth = carry_frame(
                 self._advance(formed, self._sample_drive(drive_key, transient + steps)), s, frame,
                 steps=steps, transient=transient, description=f"{count} exponents of {self.size} neurons",
+                seen=seen_columns(cell, self.size),
             )  # fmt: skip
         made = {"ensemble": self.ensemble.describe(), "size": self.size, "network_seed": self.seed, "seed": seed}
         return spectrum_of(
@@ -236,8 +237,9 @@ class Network:
     def _advance(self, formed: bool, drive: dict[int, jax.Array]) -> Advance:
         weights = self._indexed_weights()
 
-        def advance(s: jax.Array, frame: jax.Array, begin: int, steps: int) -> Any:
-            s, frame, record = _carry(self.ensemble.cell, formed, weights, self.biases, drive, s, frame, begin, steps)
+        def advance(s: jax.Array, frame: jax.Array, begin: int, steps: int, quiet: int = 0) -> Any:
+            how = self.ensemble.cell, formed, quiet
+            s, frame, record = _carry(*how, weights, self.biases, drive, s, frame, begin, steps)
             return s, frame, np.asarray(record)[:steps]
 
         return advance
@@ -343,10 +345,11 @@ def _run(
 _apply_jacobian = jax.jit(tangent.apply_jacobian, static_argnums=0)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _carry(
     cell: Cell,
     formed: bool,
+    quiet: int,
     weights: dict[int, jax.Array],
     biases: jax.Array,
     drive: dict[int, jax.Array],
@@ -355,17 +358,22 @@ def _carry(
     begin: int,
     steps: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """State and frame (P, D·N) some steps later, and the last state variable after each, (LONGEST, N)."""
+    """State and frame (P, D·N) some steps later, and the last state variable after each, (LONGEST, N).
+
+    In the first step as many of the last perturbations move no source as `quiet` says.
+    """
     shaped = frame.reshape(frame.shape[0], -1, s.shape[0])
 
-    def body(i: jax.Array, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def body(i: Any, carry: tuple[jax.Array, ...], quiet: int = 0) -> tuple[jax.Array, ...]:
         s, frame, record = carry
         inputs = biases
         for k, values in drive.items():
             inputs = inputs.at[:, k].add(values[begin + i])
-        s, frame = tangent.step(cell, weights, inputs, s, frame, formed=formed)
+        s, frame = tangent.step(cell, weights, inputs, s, frame, formed=formed, quiet=quiet)
         return s, frame, record.at[i].set(s[:, -1])
 
-    record = jnp.zeros((LONGEST, s.shape[0]), s.dtype)
-    s, shaped, record = jax.lax.fori_loop(0, steps, body, (s, shaped, record))
+    carry = s, shaped, jnp.zeros((LONGEST, s.shape[0]), s.dtype)
+    if quiet:
+        carry = body(0, carry, quiet)
+    s, shaped, record = jax.lax.fori_loop(1 if quiet else 0, steps, body, carry)
     return s, shaped.reshape(frame.shape), record

@@ -29,8 +29,8 @@ def gaussian_nodes(mean: np.ndarray, std: np.ndarray, *, coarse: bool = False) -
     """
     mean, std = np.broadcast_arrays(np.asarray(mean, dtype=float), np.asarray(std, dtype=float))
     scale = 2.0 / np.maximum(std, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        center = np.where(std >= 1.0, np.clip(-mean / np.where(std > 0.0, std, 1.0), -_REACH, _REACH), 0.0)
+    wide = std >= 1.0
+    center = np.where(wide, np.clip(-mean / np.where(wide, std, 1.0), -_REACH, _REACH), 0.0)
     reach = np.arcsinh((_REACH + np.max(np.abs(center), initial=0.0)) / np.min(scale, initial=2.0))
     step = 2 * _STEP if coarse else _STEP
     half = _BLOCK * np.ceil(reach / step / _BLOCK)  # few different sizes, so that compiled code is reused

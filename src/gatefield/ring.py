@@ -94,7 +94,7 @@ class Ring:
         """Diagonals of matrices in the basis of frequencies: (G, m, m) → (G, distinct)."""
         m = len(self.frequencies)
         sums = np.stack([np.array([np.trace(a, -lag) for lag in range(1 - m, m)]) for a in matrices])
-        values = (sums @ np.conj(self._waves)).real / m
+        values = np.real(sums @ np.conj(self._waves)) / m
         return np.stack([np.bincount(self._of, v) for v in values]) / self.multiplicity
 
     def start(self) -> Unknowns:
@@ -281,12 +281,12 @@ def _remembered(scaled: Histories, kernels: _Kernels, seen: np.ndarray) -> np.nd
     m, memory, n = scaled.steps, scaled.memory, scaled.neurons
     out = np.zeros((n, memory, m, memory, m), seen.dtype)
     rows = seen.reshape(n, -1, m, memory, m)
-    at_once = list(np.nonzero(scaled.at_once)[0])
+    at_once = [int(g) for g in np.nonzero(scaled.at_once)[0]]
     for g in range(scaled.groups):
         c = scaled.c_s[:, :, g]
         for i in range(memory):
             if g in at_once:
-                out[:, i] += c[:, :, i, None, None] * rows[:, at_once.index(g)]
+                out[:, i] += c[:, :, i, None, None] * rows[:, at_once.index(int(g))]
             else:
                 for j in range(memory):
                     out[:, i, :, j, :] += c[:, :, i, None] * kernels.p[g] * c[:, None, :, j]

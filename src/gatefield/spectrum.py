@@ -252,6 +252,12 @@ def spectral_curve(ensemble: Ensemble, snapshot: Snapshot, *, resolution: int = 
     outermost = 1.1 * np.max(_crossings(thin, np.linspace(0.0, np.pi, _RAYS), float(np.max(np.abs(poles)))))
     x, y = _support_box(thin, poles, outermost, resolution)
     exponent = _exponent_near_boundary(response, x[:, None] + 1j * y[None, :])
+    while max(exponent[0].max(), exponent[-1].max(), exponent[:, -1].max()) > 0.0:
+        # some of the neurons showed less of the support than all of them: the box cuts it
+        margin = 0.2 * (x[-1] - x[0])
+        x = np.linspace(x[0] - margin, x[-1] + margin, len(x))
+        y = y * (y[-1] + margin) / y[-1]
+        exponent = _exponent_near_boundary(response, x[:, None] + 1j * y[None, :])
     full, heights = np.concatenate([-y[::-1], y]), np.concatenate([exponent[:, ::-1], exponent], axis=1)
     lines = contourpy.contour_generator(full, x, heights).lines(0.0)
     loops = []

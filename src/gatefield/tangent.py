@@ -37,7 +37,14 @@ def cheaper_formed(cell: Cell, weights: Weights, count: int, size: int) -> bool:
 
 
 def step(
-    cell: Cell, weights: Weights, inputs: jax.Array, s: jax.Array, frame: jax.Array, *, formed: bool = False
+    cell: Cell,
+    weights: Weights,
+    inputs: jax.Array,
+    s: jax.Array,
+    frame: jax.Array,
+    *,
+    formed: bool = False,
+    quiet: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """One step of a network together with a frame of perturbations.
 
@@ -48,11 +55,13 @@ def step(
         s: state, (N, D).
         frame: (P, D, N).
         formed: form the blocks of the Jacobian first.
+        quiet: as many of the last perturbations move no source.
 
     Returns:
         The next state, and J applied to the frame.
     """
     x, changes = inputs, {}
+    frame, still = _split(frame, quiet)
     for group in structure(cell).groups:
         known = [k for k in group.members if k in weights]
         if not known:
@@ -68,26 +77,47 @@ def step(
     local = local_derivatives(cell, s, x)
     new = jax.vmap(partial(next_state, cell))(s, x)
     if formed:
-        return new, _apply_blocks(cell, local, frame, _blocks(cell, weights, local))
-    return new, _state_change(cell, local, frame, changes)
+        moved = _apply_blocks(cell, local, frame, _blocks(cell, weights, local))
+    else:
+        moved = _state_change(cell, local, frame, changes)
+    return new, _joined(cell, local, moved, still)
 
 
-def apply_jacobian(cell: Cell, weights: Weights, local: Local, frame: jax.Array, *, formed: bool = False) -> jax.Array:
-    """J applied to a frame (P, D, N), from the neurons' local derivatives."""
+def apply_jacobian(
+    cell: Cell, weights: Weights, local: Local, frame: jax.Array, *, formed: bool = False, quiet: int = 0
+) -> jax.Array:
+    """J applied to a frame (P, D, N), from the neurons' local derivatives; arguments as in `step`."""
+    frame, still = _split(frame, quiet)
     if formed:
-        return _apply_blocks(cell, local, frame, _blocks(cell, weights, local))
+        return _joined(cell, local, _apply_blocks(cell, local, frame, _blocks(cell, weights, local)), still)
     changes: dict[int, jax.Array] = {}
     for group in structure(cell).groups:
         known = [k for k in group.members if k in weights]
         if known:
             change = _source_change(cell, group, local, frame, changes)
             changes |= {k: change @ weights[k].T for k in known}
-    return _state_change(cell, local, frame, changes)
+    return _joined(cell, local, _state_change(cell, local, frame, changes), still)
+
+
+def _split(frame: jax.Array, quiet: int) -> tuple[jax.Array, jax.Array]:
+    return frame[: len(frame) - quiet], frame[len(frame) - quiet :]
+
+
+def _joined(cell: Cell, local: Local, moved: jax.Array, still: jax.Array) -> jax.Array:
+    """Perturbations after a step, those last that moved no source before it."""
+    return jnp.concatenate([moved, _state_change(cell, local, still, {})]) if len(still) else moved
 
 
 def _seen(cell: Cell) -> list[int]:
     """State variables that sources depend on."""
     return sorted({d for used in structure(cell).source_uses for d in used.states})
+
+
+def seen_columns(cell: Cell, size: int) -> tuple[int, int] | None:
+    """Columns of a frame (P, D·N) that sources depend on, from … to; none where these are all, or not in one piece."""
+    seen = _seen(cell)
+    whole = len(seen) in (0, len(cell.state_names)) or seen != list(range(seen[0], seen[-1] + 1))
+    return None if whole else (seen[0] * size, (seen[-1] + 1) * size)
 
 
 def _source_change(
