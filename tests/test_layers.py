@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sweep_commands", "figure_commands"),
     ("figures",),
     ("figure_plots",),
-    ("gru_figures", "lstm_figures"),
+    ("gru_figures", "lstm_figures", "edge_figures"),
     ("panels",),
     ("plots", "edge_plots", "datasets"),
     ("plans",),

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from gatefield.edge_plots import DYNAMIC, LAW, STATIC, critical_line, lstm_lines, static_equation, variances
 from gatefield.plots import CURVE, DOTS, REGIONS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D")
 FILLED = {"linestyle": "none", "color": "black", "markersize": 4.5, "linewidth": 0.9, "capsize": 2}
+HOLLOW = {"markerfacecolor": "white"}
 SYMBOLS = {
     "update": "a_z",
     "reset": "a_r",
@@ -236,6 +238,63 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
             handles += axes.plot(columns[here], rows[here], label=f"N = {data.scale.size}, $a_z = 0$: {kind}", **style)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="candidate gain $a_h$", ylabel="reset gain $a_r$")
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False, fontsize=8.5, handlelength=3.0)
+
+
+def draw_eoc1(data: FigureData) -> Figure:
+    """The static equation; C_0 against the gain; the autocorrelation [EOC Fig. 1]."""
+    figure = Figure(figsize=(14.0, 4.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    static_equation(left, data.panels["a"], "Static equation", 2.0)
+    panel = data.panels["b"]
+    variances(middle, panel)
+    _each(middle, panel.network_gain, panel.counted, label=f"networks of the map, N = {data.scale.size}", **HOLLOW)
+    middle.legend(frameon=False)
+    panel = data.panels["c"]
+    right.plot(panel.time, panel.flow, label="flow", **DYNAMIC)
+    right.plot(panel.lag, panel["map"], label="map", **STATIC)
+    rare = slice(None, None, 3)
+    _points(
+        right,
+        panel.lag[rare],
+        panel.counted[rare],
+        None,
+        label=f"networks of the map, N = {panel.attrs['size']}",
+        **HOLLOW,
+    )
+    right.plot(panel.time, 1.0 / np.cosh(panel.time / panel.decay_time), label=r"$1/\cosh(\kappa\tau)$, edge", **LAW)
+    right.set(title=f"Autocorrelation, $g = {panel.gain:g}$", xlabel=r"lag $\tau$ in steps", ylabel=r"$C(\tau)/C_0$")
+    right.legend(frameon=False)
+    for axes, letter in zip((left, middle, right), "abc", strict=True):
+        _letter(axes, letter)
+    return figure
+
+
+def draw_eoc2(data: FigureData) -> Figure:
+    """The static equation with a bias; the critical line; C_0 with its plateau; LSTMs' own lines [EOC Fig. 2]."""
+    figure = Figure(figsize=(12.0, 9.2), layout="constrained")
+    (left, line), (variance, own) = figure.subplots(2, 2)
+    static_equation(left, data.panels["a"], f"Static equation, $\\sigma_b = {data.panels['a'].bias_std:g}$", 4.0)
+    panel = data.panels["b"]
+    critical_line(line, panel)
+    biases = np.broadcast_to(panel.network_bias.values[:, None], panel.exponent.shape)
+    for here, fill, label in ((panel.exponent > 0.0, "black", "λ > 0"), (panel.exponent <= 0.0, "white", "λ ≤ 0")):
+        where = here.values
+        style = {"markerfacecolor": fill, "label": f"network of the map, N = {data.scale.size}, {label}"}
+        _points(line, biases[where], panel.network_gain.values[where] - 2.0, None, **style)
+    line.legend(frameon=False, fontsize=9)
+    panel = data.panels["c"]
+    variance.plot(panel.gain, panel.static, label="static $C_0$", **STATIC)
+    variance.plot(panel.gain, panel.dynamic, label="dynamic $C_0$", **DYNAMIC)
+    variance.plot(panel.gain, panel.plateau, label=r"its plateau $C_\infty$", **DYNAMIC | {"linestyle": "-."})
+    _each(variance, panel.network_gain, panel.counted, label=f"networks of the map, N = {data.scale.size}", **HOLLOW)
+    _each(variance, panel.network_gain, panel.counted_plateau, label="their plateaux", **HOLLOW | {"marker": "s"})
+    variance.axvline(panel.critical_gain, color="0.7", linewidth=0.8)
+    variance.set(title=f"Variance, $\\sigma_b = {panel.bias_std:g}$", xlabel="gain $g$", ylabel="$C$", ylim=(0, None))
+    variance.legend(frameon=False)
+    lstm_lines(own, data.panels["d"])
+    for axes, letter in zip((left, line, variance, own), "abcd", strict=True):
+        _letter(axes, letter)
+    return figure
 
 
 # ---- pieces ----

@@ -19,6 +19,8 @@ FIGURES = {
     "cks1": "gru_figures",
     "cks2": "gru_figures",
     "cks3": "lstm_figures",
+    "eoc1": "edge_figures",
+    "eoc2": "edge_figures",
 }
 DATA_SUFFIXES = (".nc", ".zarr")
 
