@@ -240,6 +240,68 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False, fontsize=8.5, handlelength=3.0)
 
 
+def draw_cks4(data: FigureData) -> Figure:
+    """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS Fig. 4]."""
+    figure = Figure(figsize=(14.0, 8.2), layout="constrained")
+    above, below = figure.subplots(2, 3)
+    maps = (
+        ("a", "slow_share", "eigenvalues per neuron, |λ − 1| < 0.05", "At the start, N = ∞"),
+        ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} training accuracy; grey: never"),
+        ("c", "accuracy", "training accuracy", f"After {data.panels['c'].epochs} epochs"),
+    )
+    for axes, (letter, name, label, title) in zip(above, maps, strict=True):
+        panel = data.panels[letter]
+        axes.set_facecolor("0.85")
+        none = {"vmin": 0.0, "vmax": 1.0} if not np.isfinite(panel[name]).any() else {}
+        style = {"cmap": "viridis_r" if letter == "b" else "viridis", **none}
+        image = axes.pcolormesh(*_cells(panel), panel[name], **style)
+        axes.set(xticks=range(panel.sizes["candidate"]), yticks=range(panel.sizes["update"]))
+        axes.set_title(title, fontsize=10)
+        axes.set_xticklabels([f"{v:g}" for v in panel.candidate.values])
+        axes.set_yticklabels([f"{v:g}" for v in panel["update"].values])
+        axes.set(xlabel="candidate gain $a_h$", ylabel="update gain $a_z$")
+        figure.colorbar(image, ax=axes, label=label)
+        chaotic = data.panels["a"].lyapunov_max.values > 0.0
+        columns = np.arange(chaotic.shape[1])
+        for row in range(chaotic.shape[0]):
+            axes.plot(columns[chaotic[row]], np.full(chaotic[row].sum(), row), "k.", markersize=5, clip_on=False)
+    above[0].plot([], [], "k.", label="λ > 0: chaotic at the start")
+    above[0].legend(loc="upper left", fontsize=8)
+    about = data.panels["d"]
+    for axes, letter, name, label in (
+        (below[0], "d", "lyapunov_max", "λ at the start, per step"),
+        (below[1], "e", "slow_share", "slow modes at the start, per neuron"),
+    ):
+        panel = data.panels[letter]
+        for i, update in enumerate(panel["update"].values):
+            style = {"marker": "os^Dv"[i % 5], "color": f"C{i}", "linestyle": DASHES[i % 4], "linewidth": 1.0}
+            axes.plot(panel[name][i], panel.test_accuracy[i], label=f"$a_z = {update:g}$", markersize=5, **style)
+        axes.set(xlabel=label, ylabel="test accuracy")
+        axes.set_title(f"{about.data}, N = {about.hidden}, {about.epochs} epochs", fontsize=10)
+    below[0].axvline(0.0, color="0.6", linewidth=0.8)
+    below[0].legend(frameon=False, fontsize=8)
+    panel = data.panels["f"]
+    for i, horizon in enumerate(panel.horizon.values):
+        x, y = panel.exponent.values.ravel(), panel.error.sel(horizon=horizon).values.ravel()
+        order = np.argsort(x)
+        style = {"marker": MARKS[i % 4], "color": f"C{i}", "linestyle": DASHES[i % 4], "markersize": 4}
+        below[2].semilogy(
+            x[order], y[order], label=f"{horizon} step{'s' if horizon > 1 else ''} ahead", linewidth=1.0, **style
+        )
+    below[2].axvline(0.0, color="0.6", linewidth=0.8)
+    below[2].set(xlabel="λ under the series, per step", ylabel="error / deviation of the series")
+    below[2].set_title(f"Mackey–Glass, only read out, N = {panel.attrs['size']}", fontsize=10)
+    below[2].legend(frameon=False, fontsize=8)
+    for axes, letter in zip((*above, *below), "abcdef", strict=True):
+        _letter(axes, letter)
+    return figure
+
+
+def _cells(panel: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of unit cells about the gains, which are not evenly spaced."""
+    return np.arange(panel.sizes["candidate"] + 1) - 0.5, np.arange(panel.sizes["update"] + 1) - 0.5
+
+
 def draw_eoc1(data: FigureData) -> Figure:
     """The static equation; C_0 against the gain; the autocorrelation [EOC Fig. 1]."""
     figure = Figure(figsize=(14.0, 4.6), layout="constrained")
