@@ -246,7 +246,7 @@ def draw_cks4(data: FigureData) -> Figure:
     above, below = figure.subplots(2, 3)
     maps = (
         ("a", "slow_share", "eigenvalues per neuron, |λ − 1| < 0.05", "At the start, N = ∞"),
-        ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} training accuracy; grey: never"),
+        ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} accuracy; grey: never"),
         ("c", "accuracy", "training accuracy", f"After {data.panels['c'].epochs} epochs"),
     )
     for axes, (letter, name, label, title) in zip(above, maps, strict=True):
@@ -290,7 +290,7 @@ def draw_cks4(data: FigureData) -> Figure:
         )
     below[2].axvline(0.0, color="0.6", linewidth=0.8)
     below[2].set(xlabel="λ under the series, per step", ylabel="error / deviation of the series")
-    below[2].set_title(f"Mackey–Glass, only read out, N = {panel.attrs['size']}", fontsize=10)
+    below[2].set_title(f"Mackey–Glass, N = {panel.attrs['size']}", fontsize=10)
     below[2].legend(frameon=False, fontsize=8)
     for axes, letter in zip((*above, *below), "abcdef", strict=True):
         _letter(axes, letter)
