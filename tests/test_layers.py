@@ -25,10 +25,11 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands", "figure_commands"),
+    ("sweep_commands", "figure_commands", "train_command"),
+    ("command_options", "terminal"),
     ("figures",),
     ("figure_plots",),
-    ("gru_figures", "lstm_figures"),
+    ("gru_figures", "lstm_figures", "edge_figures", "training_figures"),
     ("panels",),
     ("plots", "edge_plots", "datasets"),
     ("plans",),
@@ -39,8 +40,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("edge_curves", "coexistence"),
     ("comparison", "gate_statistics"),
     ("onset",),
-    ("reports", "diagrams", "chaos", "critical"),
-    ("simulation",),
+    ("reports", "diagrams", "chaos", "critical", "trainability", "forecasting"),
+    ("simulation", "training"),
     ("boundaries",),
     ("phases", "lstm_plane"),
     ("lyapunov_distribution",),
@@ -58,8 +59,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("static",),
     ("snapshot",),
     ("ensemble",),
-    ("cells", "currents"),
-    ("correlation", "store"),
+    ("cells", "currents", "tasks"),
+    ("correlation", "store", "images"),
     (
         "estimates",
         "quadrature",
@@ -93,6 +94,9 @@ HEAVY = (
     "psutil",
     "zarr",
     "distributed",
+    "optax",
+    "sklearn",
+    "mlxtend",
 )
 
 
