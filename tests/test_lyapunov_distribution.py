@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -103,6 +104,62 @@ def test_the_fraction_is_the_slope_of_the_potential(ensemble: gf.Ensemble) -> No
     assert here.residual < 1e-8
     assert 0.01 < here.fraction < 0.99
     assert (after - before) / (2 * step) == pytest.approx(here.fraction, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "distance"),
+    [
+        pytest.param(GRU, 0.012, id="gru"),
+        pytest.param(
+            gf.Ensemble(gf.LSTM(), gain=dict.fromkeys(("forget", "input", "output", "cell"), 3.0)), 0.004, id="lstm"
+        ),
+    ],
+)
+def test_the_ring_is_that_of_a_network(ensemble: gf.Ensemble, distance: float) -> None:
+    """Mean of log|λ − eigenvalue| of the closed window of one network, from its neurons alone: O(1/N) apart."""
+    m, size = 6, 200
+    network = gf.Network(ensemble, size=size, seed=0)
+    path = network.run(200, record=m + 1)
+    states, xs = path.before.copy(), path.preactivations.copy()
+    states[-1], xs[-1] = states[0], xs[0]
+    product = np.eye(size * states.shape[2])
+    for t in range(m):
+        product = network.jacobian(path.snapshot(t)) @ product
+    eigenvalues = np.linalg.eigvals(product)
+    for twist in (np.pi, 0.7):
+        ring = Ring(histories_of(ensemble, states, xs), twist)
+        for s in (-1.0, -0.3, 0.05):
+            direct = np.mean(np.log(np.abs(np.exp(s * m) - np.exp(1j * twist) * eigenvalues))) / m
+            assert solve(ring, s, ring.start()).potential == pytest.approx(direct, abs=distance)
+
+
+def test_phases_are_turns() -> None:
+    # a window passed through four times over is a ring of its own, closed with −1
+    histories = made(GRU, 30, 4)
+    turned = replace(
+        histories, **{n: np.tile(getattr(histories, n), (1, 4, 1, 1)) for n in ("f_s", "f_x", "c_s", "c_x")}
+    )
+    for s in (-0.5, 0.0):
+        whole = solve(Ring(turned), s, Ring(turned).start(), tolerance=1e-9)
+        rings = [Ring(histories, twist) for twist in (np.pi / 4, 3 * np.pi / 4)]
+        single = [solve(ring, s, ring.start(), tolerance=1e-9) for ring in rings]
+        assert np.mean([one.fraction for one in single]) == pytest.approx(whole.fraction, abs=1e-7)
+        assert np.mean([one.potential for one in single]) == pytest.approx(whole.potential, abs=1e-8)
+
+
+@pytest.mark.parametrize("twist", [np.pi, 0.7], ids=["real", "complex"])
+def test_a_gru_with_constant_gates_is_a_leaky_cell(twist: float) -> None:
+    # x = 2 U h of h' = h/2 + tanh(x)/2 obeys x' = x/2 + U tanh(x); products of Jacobians are the same up to their ends
+    rng = np.random.default_rng(0)
+    x, h = 2.0 * rng.standard_normal((2, 9, 40, 1))
+    leaky, gated = gf.Ensemble(gf.Leaky(step=0.5), gain={"input": 3.0}), gf.Ensemble(gf.GRU(), gain={"candidate": 6.0})
+    gates = np.concatenate([np.zeros((9, 40, 2)), x], axis=2)
+    rings = Ring(histories_of(leaky, x, h), twist), Ring(histories_of(gated, h, gates), twist)
+    for s in (-1.0, -0.5, -0.1):
+        one, other = (solve(ring, s, ring.start(), tolerance=1e-8) for ring in rings)
+        assert 0.1 < one.fraction < 0.95
+        assert other.fraction == pytest.approx(one.fraction, abs=1e-7)
+        assert other.potential == pytest.approx(one.potential, abs=1e-8)
 
 
 def test_runs_of_open_gates_do_not_drown_the_solution() -> None:
@@ -231,14 +288,20 @@ def test_what_a_result_says_hangs_together() -> None:
         found.exponents(1.5)
 
 
+SLOW_LSTM = gf.Ensemble(
+    gf.LSTM(), gain={"forget": 4.0, "input": 2.0, "output": 5.0, "cell": 4.0}, bias_mean={"forget": 1.0}
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ensemble", "effect"),
     [
+        pytest.param(GRU, 0.02),
         pytest.param(gf.Ensemble(gf.GRU(reset_after=True), gain={"update": 2.0, "reset": 3.0, "candidate": 7.0}), 0.02),
         pytest.param(gf.Ensemble(gf.MGU(), gain={"forget": 2.0, "candidate": 8.0}), 0.02),
     ],
-    ids=["gru-reset-after", "mgu"],
+    ids=["gru", "gru-reset-after", "mgu"],
 )
 def test_networks_of_500(ensemble: gf.Ensemble, effect: float) -> None:
     """Exponents of one network, within the errors and what a network of 500 differs by (ranks: 10/N)."""

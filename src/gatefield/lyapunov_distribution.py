@@ -1,9 +1,9 @@
 """All Lyapunov exponents of an infinite network of any cell: their distribution, and what follows from it.
 
 Windows of sampled trajectories are closed into rings, whose Dyson equation (`ring`) gives F(s), the fraction of
-exponents below s, and the mean of max(exponent, s), its integral. Both are taken at a window m and at its halves, with
-phases π and π/2 of the ring: going round twice a half is then going round the whole once, and what m and m/2 differ by
-is what the ends of a window do.
+exponents below s, and the mean of max(exponent, s), its integral. A single phase is not enough: where gates are slow, much
+goes round the whole ring. The phases (2j + 1)π/T are together one ring of T turns. Both F and its integral are taken at a
+window m and at its halves with twice the turns: what these differ by is what the ends of a window do.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gatefield.snapshot import Snapshot
 
 _GROUPS = 4  # of neurons, for errors
 _PHASES = 32  # where nothing moves and a step is as good as a window
+_ROUND = 64  # steps of all turns of a window together, at least two turns
 _CHECKED = 6  # exponents at which groups are solved by themselves
 _LINEAR, _QUADRATIC = 1.0, 1.0 / 3.0  # of F_m − F_{m/2} is left where ends matter as 1/m or as 1/m²
 _LOWEST_FRACTION = 3e-3  # the curve is followed down to there
@@ -280,8 +281,13 @@ def lyapunov_spectrum(
     largest, histories = _sampled(ensemble, window, samples, seed, steps, initial)
     if histories.groups == 0:
         raise ValueError(f"gain={dict(ensemble.gain)}: no neuron acts on another; give a gain that does")
-    with threadpool_limits(1, user_api="blas"), progress(3 * points + 2 * _GROUPS * _CHECKED, "exponents") as report:
+    with threadpool_limits(1, user_api="blas"), progress(_work(histories, points), "exponents") as report:
         return _solved(ensemble, histories, largest, points, seed, report)
+
+
+def _work(histories: Histories, points: int) -> int:
+    """Solutions that a progress bar counts, if nothing rests."""
+    return points * sum(len(rings) for rings in _levels(histories, False)) + 2 * _GROUPS * _CHECKED
 
 
 def _sampled(
@@ -306,12 +312,19 @@ def _sampled(
 
 
 def _levels(histories: Histories, resting: bool) -> tuple[list[Ring], list[Ring]]:
-    """Rings to average over, and those of half the window; at rest, of one step with many phases and half as many."""
-    if not resting:
-        return [Ring(histories, np.pi)], [Ring(histories.split(2), np.pi / 2.0)]
-    still = histories.split(histories.steps).part(slice(None, None, histories.steps))
-    full, half = ([Ring(still, np.pi * (j + 0.5) / count) for j in range(count)] for count in (_PHASES, _PHASES // 2))
-    return full, half
+    """Rings to average over, and those of half the window; at rest, of one step with many turns and half as many."""
+    if resting:
+        still = histories.split(histories.steps).part(slice(None, None, histories.steps))
+        return _phases(still, 2 * _PHASES), _phases(still, _PHASES)
+    if histories.memory == 0:  # white P and Q: all phases say the same
+        return [Ring(histories)], [Ring(histories.split(2))]
+    turns = max(2, _ROUND // histories.steps)
+    return _phases(histories, turns), _phases(histories.split(2), 2 * turns)
+
+
+def _phases(histories: Histories, turns: int) -> list[Ring]:
+    """The phases of an even number of turns, less those that are conjugate to others; the smallest first."""
+    return [Ring(histories, (2 * j + 1) * np.pi / turns) for j in range(turns // 2)]
 
 
 def _solved(
@@ -324,7 +337,7 @@ def _solved(
 ) -> LyapunovDistribution:
     resting = largest.field.regime in ("quiescent", "fixed point")
     levels = _levels(histories, resting)
-    edges = [largest.value] * 2 if resting else [_edge(rings[0]) for rings in levels]
+    edges = [largest.value] * 2 if resting else [_edge(rings[0]) for rings in levels]  # the smallest phase grows most
     s = _chosen(histories, max(edges), points, resting)
     curves, all_solutions = [], []
     for rings, edge in zip(levels, edges, strict=True):
@@ -336,7 +349,8 @@ def _solved(
         all_solutions.append(paths)
     full, half = curves
     best = _extrapolated(full, half)
-    parts = () if resting else _parts(levels[0][0], full, all_solutions[0][0], report)
+    middle = len(levels[0]) // 2
+    parts = () if resting else _parts(levels[0], middle, full, all_solutions[0][middle], report)
     residual = max(one.residual for paths in all_solutions for path in paths for one in path)
     known = best, (full, half), parts
     result = LyapunovDistribution(
@@ -428,10 +442,10 @@ def _chosen(histories: Histories, edge: float, points: int, resting: bool) -> np
 
 
 def _parts(
-    ring: Ring, full: _Curve, solutions: list[RingSolution], report: Callable[[int], None]
+    rings: list[Ring], middle: int, full: _Curve, solutions: list[RingSolution], report: Callable[[int], None]
 ) -> tuple[_Curve, ...]:
-    """The curve with each group's deviations from it, which are solved at some of its points."""
-    n = ring.histories.neurons
+    """The curve with each group's deviations from it, which are solved at some of its points for one phase."""
+    ring, n = rings[middle], rings[middle].histories.neurons
     if n < 8 * _GROUPS:  # a single neuron stands for all
         return ()
     inside = [i for i, one in enumerate(solutions) if not one.outside]
@@ -449,7 +463,7 @@ def _parts(
             )
             for name in ("fraction", "potential")
         ]
-        edge = _edge(ring, part, full.edge)
+        edge = _edge(rings[0], part, full.edge)
         curves.append(_Curve(full.s, full.fraction + moved[0], full.potential + moved[1], edge))
     return tuple(curves)
 
