@@ -27,11 +27,12 @@ def main() -> None:
     figure = Figure(figsize=(10.5, 5.4), layout="constrained")
     axes = figure.subplots(2, 3, sharey="row", sharex="col")
     for column, (name, gains) in enumerate(GAINS.items()):
-        found = []
+        found, trusted = [], []
         for gain in gains:
             ensemble = gf.Ensemble(gf.GRU(), gain={**BASE, name: gain})
             result = gf.lyapunov_spectrum(ensemble, window=options.window, samples=options.samples, points=14)
             found.append((result.kaplan_yorke_dimension, result.entropy_rate))
+            trusted.append(result.converged)
             print(name, gain, *found[-1], result.message, flush=True)
         for row, colour in enumerate(("#1f4e8c", "#c1272d")):
             values = [pair[row] for pair in found]
@@ -39,13 +40,18 @@ def main() -> None:
                 gains, [v.value for v in values], [v.error for v in values], color=colour, marker="o", markersize=4,
                 linewidth=1.4, capsize=2,
             )  # fmt: skip
+            doubtful = [(g, v.value) for g, v, good in zip(gains, values, trusted, strict=True) if not good]
+            axes[row, column].plot(
+                *np.transpose(doubtful or [(np.nan, np.nan)]), "o", color="white", markersize=2.2, zorder=9
+            )
             axes[row, column].axvline(BASE[name], color="0.75", linewidth=0.8, linestyle=":")
-            axes[row, column].set_ylim(bottom=0.0)
         axes[1, column].set_xlabel(f"gain of the {name}" + (" gate" if name != "candidate" else ""))
+    for row in axes[:, 0]:
+        row.set_ylim(bottom=0.0)
     axes[0, 0].set_ylabel(r"dimension $D_{KY}/N$")
     axes[1, 0].set_ylabel(r"entropy rate $h/N$ (nats per step)")
     others = ", ".join(f"{name} {gain:g}" for name, gain in BASE.items())
-    figure.suptitle(f"GRU at N = ∞, gains {others} where not varied")
+    figure.suptitle(f"GRU at N = ∞, gains {others} where not varied (hollow: not converged)")
     figure.savefig(options.output, dpi=140)
 
 

@@ -46,6 +46,22 @@ def test_full_spectrum_of_a_network(lyapunov: Command, tmp_path: Path) -> None:
     assert found["simulation"][0]["size"] == 60
 
 
+def test_all_exponents_of_an_infinite_network(lyapunov: Command, tmp_path: Path) -> None:
+    done = lyapunov(*VANILLA, "--theory", "--window", "4", "--size", "60", "--output", "spectrum.png", "--json")
+    assert done.code == 0, done.err
+    assert (tmp_path / "spectrum.png").stat().st_size > 20_000
+    assert len(done.json["simulation"][0]["exponents"]["value"]) == 60
+    found = done.json["distribution"]
+    for name, exact in (
+        ("fraction_positive", 0.15289),
+        ("kaplan_yorke_dimension", 0.28772),
+        ("entropy_rate", 0.025196),
+    ):
+        assert abs(found[name]["value"] - exact) < 4.0 * found[name]["error"]
+        assert found[name]["error"] < 0.1 * exact
+    assert found["window"] == 4
+
+
 def test_leading_exponents(lyapunov: Command) -> None:
     done = lyapunov(*VANILLA, "--size", "60", "--count", "3", "--networks", "2")
     assert "2 networks of 60 neurons, 3 of 60 exponents" in done.out

@@ -102,7 +102,9 @@ def lyapunov_report(
         rate = min(abs(theory.value), 1.0) if np.isfinite(theory.value) else 1.0
         long_enough = int(np.clip(14.0 / max(rate, 1e-3), 60, 600))
         follow = replicas(ensemble, steps=long_enough, settle=steps // 2, samples=samples, seed=seed)
-    distribution = None if window is None else lyapunov_spectrum(ensemble, window=window, seed=seed)
+    distribution = (
+        None if window is None else lyapunov_spectrum(ensemble, window=window, steps=max(64, steps), seed=seed)
+    )
     messages = [f"mean field: {theory.message}"] if theory.message else []
     messages += [f"network {j}: {s.message}" for j, s in enumerate(spectra) if s.message]
     if distribution is not None and distribution.message:

@@ -1,9 +1,9 @@
 """All Lyapunov exponents of an infinite network of any cell: their distribution, and what follows from it.
 
 Windows of sampled trajectories are closed into rings, whose Dyson equation (`ring`) gives F(s), the fraction of
-exponents below s, and the mean of max(exponent, s), its integral. A single phase is not enough: where gates are slow, much
-goes round the whole ring. The phases (2j + 1)π/T are together one ring of T turns. Both F and its integral are taken at a
-window m and at its halves with twice the turns: what these differ by is what the ends of a window do.
+exponents below s, and the mean of max(exponent, s), its integral. A single phase is not enough: where gates are slow,
+much goes round the whole ring. The phases (2j + 1)π/T are together one ring of T turns. Both F and its integral are
+taken at a window m and at its halves with twice the turns: what these differ by is what the ends of a window do.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gatefield.training import Training
 
 CURVE = {"color": "#d62728", "linewidth": 1.6}
+_INFINITE = "#1f77b4"  # all exponents at N = ∞, beside the line of the largest
 DOTS = {"color": "black", "markersize": 1.6, "linestyle": "none", "marker": "o", "markeredgewidth": 0}
 
 
@@ -247,9 +248,9 @@ def plot_distribution(axes: Axes, result: LyapunovDistribution, **style: Any) ->
     known = 1.0 - float(np.min(result.fraction.value))
     x = np.linspace(0.0, known, 400)
     exponents = result.exponents(1.0 - x)
-    axes.plot(x, exponents.value, color=CURVE["color"], **style)
+    axes.plot(x, exponents.value, color=_INFINITE, **style)
     low, high = exponents.value - exponents.error, exponents.value + exponents.error
-    axes.fill_between(x, low, high, color=CURVE["color"], alpha=0.2, linewidth=0)
+    axes.fill_between(x, low, high, color=_INFINITE, alpha=0.2, linewidth=0)
     axes.set(xlabel="rank of the exponent / (D·N)", ylabel="exponent (per step)")
 
 
