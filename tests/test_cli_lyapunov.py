@@ -46,6 +46,7 @@ def test_full_spectrum_of_a_network(lyapunov: Command, tmp_path: Path) -> None:
     assert found["simulation"][0]["size"] == 60
 
 
+@pytest.mark.slow
 def test_all_exponents_of_an_infinite_network(lyapunov: Command, tmp_path: Path) -> None:
     done = lyapunov(*VANILLA, "--theory", "--window", "4", "--size", "60", "--output", "spectrum.png", "--json")
     assert done.code == 0, done.err
