@@ -302,7 +302,7 @@ def test_networks_of_400(ensemble: gf.Ensemble, effect: float) -> None:
     """Exponents of one network, within the errors and what a network of 400 differs by (ranks: 8/N)."""
     theory = gf.lyapunov_spectrum(ensemble, window=8, samples=500, points=10, steps=200)
     network = gf.Network(ensemble, size=400, seed=0)
-    spectrum = network.lyapunov_spectrum(100, count=None)
+    spectrum = network.lyapunov_spectrum(300, count=None)  # 100 steps scatter by more than the network differs
     s = np.sort(spectrum.exponents.value)
     below = theory.fraction_below(s)
     distance = np.abs(below.value - (np.arange(len(s)) + 0.5) / len(s))
