@@ -19,7 +19,9 @@ PINS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
 def asked_for() -> list[str]:
     groups = PROJECT["dependency-groups"].values()
     extras = PROJECT["project"]["optional-dependencies"].values()
-    return [*PROJECT["project"]["dependencies"], *(line for group in (*groups, *extras) for line in group)]
+    """All but PyTorch, which constraints.txt leaves out: it brings gigabytes."""
+    lines = [*PROJECT["project"]["dependencies"], *(line for group in (*groups, *extras) for line in group)]
+    return [line for line in lines if Requirement(line).name != "torch"]
 
 
 def test_constraints_are_pins_alone() -> None:

@@ -35,6 +35,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sweeps",),
     ("local_workers", "quantities"),
     ("points",),
+    ("torch", "flax"),
+    ("checkpoints",),
+    ("conventions",),
+    ("layers",),
     ("edge",),
     ("edge_curves", "coexistence"),
     ("comparison", "gate_statistics"),
@@ -92,6 +96,9 @@ HEAVY = (
     "psutil",
     "zarr",
     "distributed",
+    "torch",
+    "flax",
+    "optax",
 )
 
 

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from gatefield.cells import Leaky as Leaky
     from gatefield.cells import Vanilla as Vanilla
     from gatefield.cells import hard_tanh as hard_tanh
+    from gatefield.cells import relu as relu
     from gatefield.chaos import LyapunovReport as LyapunovReport
     from gatefield.chaos import SizeScaling as SizeScaling
     from gatefield.chaos import lyapunov_report as lyapunov_report
     from gatefield.chaos import lyapunov_sizes as lyapunov_sizes
+    from gatefield.checkpoints import read_layers as read_layers
     from gatefield.closures import Closure as Closure
     from gatefield.closures import closure as closure
     from gatefield.continuous import ContinuousLimit as ContinuousLimit
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
     from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
+    from gatefield.layers import Layer as Layer
     from gatefield.long_term import LongTermJacobian as LongTermJacobian
     from gatefield.long_term import TrajectoryGrowth as TrajectoryGrowth
     from gatefield.long_term import long_term_jacobian as long_term_jacobian
@@ -91,7 +94,7 @@ _HOMES = {
         "Boundary", "ChaosOnset", "PinchingExponent", "bifurcation_curve", "chaos_onset", "marginal_boundary",
         "pinching_exponent", "spectral_intercept", "tricritical_point",
     ),
-    "cells": ("GRU", "LSTM", "MGU", "Cell", "Leaky", "Vanilla", "hard_tanh"),
+    "cells": ("GRU", "LSTM", "MGU", "Cell", "Leaky", "Vanilla", "hard_tanh", "relu"),
     "currents": ("ConstantCurrent", "CorrelatedCurrent", "WhiteCurrent"),
     "deterministic": ("DeterministicMeanField", "deterministic_mean_field"),
     "ensemble": ("Ensemble",),
@@ -108,6 +111,8 @@ _HOMES = {
         "spectral_mass", "spectral_radius", "support_exponent",
     ),
     "zero_state": ("ZeroFixedPoint", "zero_fixed_point"),
+    "checkpoints": ("read_layers",),
+    "layers": ("Layer",),
     "closures": ("Closure", "closure"),
     "long_term": ("LongTermJacobian", "TrajectoryGrowth", "long_term_jacobian", "trajectory_growth"),
     "lstm_plane": ("Hysteresis", "StaticTransition", "hysteresis", "static_transition"),
@@ -122,13 +127,14 @@ _HOMES = {
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 _NAMESPACES = ("edge",)  # modules that are public as such
+_FRAMEWORKS = ("flax", "torch")  # likewise, each with an extra of its own
 
 __all__ = ["__version__", *_NAMESPACES, *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMESPACES:
+    if name in _NAMESPACES or name in _FRAMEWORKS:
         return import_module(f"gatefield.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatefield' has no attribute {name!r}")

@@ -1,0 +1,96 @@
+"""PyTorch's recurrent layers: `import gatefield.torch as gt`. Needs the extra `torch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatefield.cells import Activation, relu, tanh
+from gatefield.checkpoints import as_array, read_layers
+from gatefield.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
+from gatefield.layers import Layer
+
+try:
+    from torch import nn  # pyright: ignore[reportMissingImports]
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"gatefield.torch needs {error.name}: pip install 'gatefield[torch]'", name=error.name
+    ) from None
+
+__all__ = ["read"]
+
+
+def read(model: Any) -> dict[str, Layer]:
+    """The recurrent layers of a module tree, of a state dict or of a checkpoint, by name.
+
+    Of a stack, nn.LSTM(…, num_layers=2) at `rnn`, each layer is one: rnn.l0 and rnn.l1.
+
+    Args:
+        model: an nn.RNN, nn.GRU, nn.LSTM, one of their cells, any module that holds such; a state dict; or a path. From
+            the latter two an RNN counts as one with tanh.
+
+    Raises:
+        ValueError: no recurrent layer, one that is not supported (bidirectional, proj_size), or values that are not
+            finite.
+    """
+    if not isinstance(model, nn.Module):
+        return read_layers(model)
+    parts = recurrent_modules(model)
+    return {name: part.found.read(part.arrays(), activation=part.activation) for name, part in parts.items()}
+
+
+class Part:
+    """One layer of a recurrent module, and where in the module it is."""
+
+    def __init__(self, name: str, module: Any, number: int | None) -> None:
+        self.name, self.module, self.number = name, module, number
+        suffix = "" if number is None else f"_l{number}"
+        leaves = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if module.bias else ("weight_ih", "weight_hh")
+        convention = TORCH[kind_of(module)]
+        self.found = Found(name, convention, {leaf: leaf + suffix for leaf in leaves})
+        self.activation: Activation = relu if getattr(module, "nonlinearity", "tanh") == "relu" else tanh
+
+    def arrays(self) -> dict[str, Any]:
+        """Its parameters by their names in the module."""
+        return {key: as_array(getattr(self.module, key)) for key in self.found.keys.values()}
+
+
+def kind_of(module: Any) -> str:
+    """Its key in `TORCH`."""
+    kinds = {"RNN": (nn.RNN, nn.RNNCell), "GRU": (nn.GRU, nn.GRUCell), "LSTM": (nn.LSTM, nn.LSTMCell)}
+    return next(kind for kind, classes in kinds.items() if isinstance(module, classes))
+
+
+def recurrent_modules(model: Any) -> dict[str, Part]:
+    """Every recurrent layer of a module tree, by name.
+
+    Raises:
+        ValueError: none, or one that is not supported.
+    """
+    parts: dict[str, Part] = {}
+    for path, module in model.named_modules():
+        if not isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+            continue
+        _check(path or "layer", module)
+        stacked = isinstance(module, nn.RNNBase)
+        for number in range(module.num_layers if stacked else 1):
+            name = layer_name(path, number, module.num_layers) if stacked else path or "layer"
+            parts[name] = Part(name, module, number if stacked else None)
+    if not parts:
+        raise ValueError(
+            f"{type(model).__name__} has no recurrent layer: no nn.RNN, nn.GRU, nn.LSTM nor one of their cells; give "
+            "the arrays of a cell of your own as gatefield.Layer"
+        )
+    return parts
+
+
+def _check(name: str, module: Any) -> None:
+    if getattr(module, "bidirectional", False):
+        refuse_bidirectional(name)
+    if getattr(module, "proj_size", 0):
+        refuse_projections(name)
+    known = (nn.RNN, nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+    if not isinstance(module, known):
+        raise ValueError(
+            f"layer {name!r} is a {type(module).__name__}, none of nn.RNN, nn.GRU, nn.LSTM and their cells; give its "
+            "arrays and cell as gatefield.Layer"
+        )

@@ -1,0 +1,140 @@
+"""PyTorch's recurrent layers. Skipped where PyTorch is missing; `.ci/run` runs them with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gatefield as gf
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+gt = pytest.importorskip("gatefield.torch")
+pytestmark = pytest.mark.torch
+
+STEPS, INPUTS, UNITS = 50, 3, 5
+
+
+def inputs(width: int = INPUTS) -> Any:
+    return torch.randn(2, STEPS, width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def outputs(layer: gf.Layer, u: Any) -> np.ndarray:
+    return np.stack([path.states[:, :, -1] for path in layer.run_batch(np.asarray(u))])
+
+
+def make(kind: str, **options: Any) -> Any:
+    torch.manual_seed(0)
+    return getattr(nn, kind)(INPUTS, UNITS, dtype=torch.float64, **options)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("GRU", {}), ("LSTM", {})]
+)
+def test_stacks(kind: str, options: dict[str, Any], bias: bool) -> None:
+    """Two layers, over 50 steps, each fed by the one below."""
+    module = make(kind, num_layers=2, batch_first=True, bias=bias, **options)
+    layers = gt.read(module)
+    assert list(layers) == ["l0", "l1"]
+    x: Any = inputs()
+    for layer in layers.values():
+        x = outputs(layer, x)
+    np.testing.assert_allclose(x, module(inputs())[0].detach().numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("RNNCell", {"nonlinearity": "relu"}), ("GRUCell", {}), ("LSTMCell", {})]
+)
+def test_cells(kind: str, options: dict[str, Any]) -> None:
+    module, state, found = make(kind, **options), None, []
+    for u in inputs().transpose(0, 1):
+        state = module(u, state)
+        found.append((state[0] if isinstance(state, tuple) else state).detach().numpy())
+    layer = gt.read(module)["layer"]
+    np.testing.assert_allclose(outputs(layer, inputs()), np.stack(found, axis=1), rtol=0, atol=1e-12)
+
+
+def test_single_precision_within_its_rounding() -> None:
+    torch.manual_seed(0)
+    module = nn.LSTM(INPUTS, UNITS, batch_first=True)
+    layer = gt.read(module)["layer"]
+    assert layer.dtype == "float32"
+    expected = module(inputs().float())[0].detach().numpy()
+    np.testing.assert_allclose(outputs(layer, inputs().float()), expected, rtol=0, atol=1e-6)
+
+
+def tree() -> Any:
+    return nn.ModuleDict({"encoder": make("GRU"), "head": nn.Linear(UNITS, 2)})
+
+
+def test_trees_and_files(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    model = tree()
+    torch.save(model.state_dict(), tmp_path / "a.pt")
+    torch.save({"epoch": 3, "state_dict": model.state_dict()}, tmp_path / "b.pt")
+    half = {key: value.bfloat16() for key, value in model.state_dict().items()}
+    save_file(half, tmp_path / "a.safetensors")
+    expected = outputs(gt.read(model)["encoder"], inputs())
+    for source in (model.state_dict(), tmp_path / "a.pt"):
+        np.testing.assert_array_equal(outputs(gt.read(source)["encoder"], inputs()), expected)
+    assert list(gf.read_layers(tmp_path / "b.pt")) == ["state_dict.encoder"]
+    layer = gf.read_layers(tmp_path / "a.safetensors")["encoder"]
+    assert layer.dtype == "bfloat16"
+    np.testing.assert_allclose(outputs(layer, inputs()), expected, rtol=0, atol=0.02)
+
+
+def test_a_pickle_that_needs_code_is_not_run(tmp_path: Path) -> None:
+    torch.save(tree(), tmp_path / "whole.pt")
+    with pytest.raises(ValueError, match="needs code to run") as caught:
+        gf.read_layers(tmp_path / "whole.pt")
+    assert "\n" not in str(caught.value)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="holds a list, not a state dict"):
+        gf.read_layers(tmp_path / "list.pt")
+
+
+class OwnCell(nn.RNNCellBase):
+    def __init__(self) -> None:
+        super().__init__(INPUTS, UNITS, bias=True, num_chunks=2)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (lambda: nn.Linear(2, 2), "Linear has no recurrent layer"),
+        (lambda: nn.Sequential(make("GRU", bidirectional=True)), "layer '0' is bidirectional"),
+        (lambda: nn.Sequential(make("LSTM", proj_size=2)), "layer '0' has projections"),
+        (lambda: nn.Sequential(OwnCell()), "layer '0' is a OwnCell"),
+    ],
+)
+def test_one_line_says_what_to_do(module: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        gt.read(module())
+    assert "\n" not in str(caught.value)
+
+
+def test_nan_names_the_layer() -> None:
+    model = tree()
+    with torch.no_grad():
+        model["encoder"].weight_hh_l0[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"layer 'encoder': 1 of 25 values of weights\['reset'\] are not finite"):
+        gt.read(model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("GRU", ("update", "reset", "candidate")), ("LSTM", gf.LSTM().preactivation_names)]
+)
+def test_default_weights(kind: str, names: tuple[str, ...]) -> None:
+    """U(±1/√N) is a gain of 1/√3 for every gate; with zero biases a radius of ½ + 1/(4√3) = 0.644 at the zero state."""
+    torch.manual_seed(0)
+    layer = gt.read(getattr(nn, kind)(INPUTS, 300))["layer"]
+    for name in names:
+        assert layer.gain[name] == pytest.approx(1.0 / np.sqrt(3.0), rel=3e-3)
+    unbiased = gf.Ensemble(layer.cell, layer.gain)
+    assert gf.zero_fixed_point(unbiased).spectral_radius == pytest.approx(0.644, abs=1e-3)
