@@ -25,18 +25,21 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands", "figure_commands"),
+    ("sweep_commands", "figure_commands", "layer_commands"),
+    ("options", "showing"),
     ("figures",),
     ("figure_plots",),
     ("gru_figures", "lstm_figures"),
     ("panels",),
-    ("plots", "edge_plots", "datasets"),
+    ("plots", "edge_plots", "layer_plots", "datasets"),
     ("plans",),
     ("sweeps",),
     ("local_workers", "quantities"),
     ("points",),
     ("torch", "flax"),
-    ("checkpoints",),
+    ("diagnosis",),
+    ("verdicts",),
+    ("checkpoints", "layer_growth"),
     ("conventions",),
     ("layers",),
     ("edge",),
@@ -71,6 +74,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "progress",
         "algebra",
         "background",
+        "gain_search",
         "grids",
         "records",
         "locks",
@@ -78,7 +82,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
 )
 SIDEWAYS: set[tuple[str, str]] = set()
-LAZY = {"datasets", "plots", "edge_plots"}
+LAZY = {"datasets", "plots", "edge_plots", "layer_plots"}
 TYPES_ONLY = {"datasets"}
 OPTIONAL = {"__main__"}  # rows that may be empty
 

@@ -138,3 +138,49 @@ def test_default_weights(kind: str, names: tuple[str, ...]) -> None:
         assert layer.gain[name] == pytest.approx(1.0 / np.sqrt(3.0), rel=3e-3)
     unbiased = gf.Ensemble(layer.cell, layer.gain)
     assert gf.zero_fixed_point(unbiased).spectral_radius == pytest.approx(0.644, abs=1e-3)
+
+
+# ---- diagnosis ----
+
+
+class Model(nn.Module):
+    """A stack whose layers are reached in ways of their own: keyword, time first, cell by cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower = make("GRU")
+        self.dropout = nn.Dropout(0.5)
+        self.cell = nn.LSTMCell(UNITS, 4, dtype=torch.float64)
+
+    def forward(self, u: Any) -> Any:
+        x = self.dropout(self.lower(input=u)[0])
+        state = None
+        for step in x:
+            state = self.cell(step, state)
+        return state
+
+
+def test_each_layer_is_diagnosed_on_its_own_inputs() -> None:
+    model = Model().train()
+    u = inputs().transpose(0, 1)
+    found = gt.diagnose(model, inputs=u, theory=False, exponents=2)
+    assert list(found) == ["lower", "cell"]
+    assert model.training
+    assert model.dropout.training
+    layers = gt.read(model)
+    x = outputs(layers["lower"], u.transpose(0, 1))
+    np.testing.assert_allclose(found["lower"].path.states[:, :, 0], x[0], rtol=0, atol=1e-12)
+    expected = outputs(layers["cell"], x)
+    np.testing.assert_allclose(found["cell"].path.states[:, :, 1], expected[0], rtol=0, atol=1e-12)
+    again = gt.diagnose(model, inputs={"u": u}, theory=False, exponents=2)
+    assert again["cell"].exponent.value == found["cell"].exponent.value
+
+
+def test_layers_that_are_not_reached() -> None:
+    model = Model()
+    model.unused = make("RNN")
+    with pytest.raises(ValueError, match="layer 'unused' was not reached"):
+        gt.diagnose(model, inputs=inputs().transpose(0, 1), theory=False)
+    packed = nn.utils.rnn.pack_padded_sequence(inputs(), [50, 40], batch_first=True)
+    with pytest.raises(ValueError, match="packed sequences"):
+        gt.diagnose(make("GRU"), inputs=packed, theory=False)

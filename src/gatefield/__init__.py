@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from gatefield.currents import WhiteCurrent as WhiteCurrent
     from gatefield.deterministic import DeterministicMeanField as DeterministicMeanField
     from gatefield.deterministic import deterministic_mean_field as deterministic_mean_field
+    from gatefield.diagnosis import Diagnosis as Diagnosis
+    from gatefield.diagnosis import diagnose_layer as diagnose_layer
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
     from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
+    from gatefield.layer_growth import LayerExponent as LayerExponent
+    from gatefield.layer_growth import layer_exponent as layer_exponent
     from gatefield.layers import Layer as Layer
     from gatefield.long_term import LongTermJacobian as LongTermJacobian
     from gatefield.long_term import TrajectoryGrowth as TrajectoryGrowth
@@ -112,6 +116,8 @@ _HOMES = {
     ),
     "zero_state": ("ZeroFixedPoint", "zero_fixed_point"),
     "checkpoints": ("read_layers",),
+    "diagnosis": ("Diagnosis", "diagnose_layer"),
+    "layer_growth": ("LayerExponent", "layer_exponent"),
     "layers": ("Layer",),
     "closures": ("Closure", "closure"),
     "long_term": ("LongTermJacobian", "TrajectoryGrowth", "long_term_jacobian", "trajectory_growth"),

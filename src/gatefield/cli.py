@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
 import threading
@@ -14,7 +13,12 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
 from gatefield.figure_commands import figure
+from gatefield.layer_commands import diagnose
+from gatefield.options import Whole
 from gatefield.saving import check_output, save_figure
+from gatefield.showing import console as _console
+from gatefield.showing import print_json as _print_json
+from gatefield.showing import table as _table
 from gatefield.sweep_commands import status, sweep
 
 if TYPE_CHECKING:
@@ -32,17 +36,7 @@ app = App(
 app.command(figure)
 app.command(sweep)
 app.command(status)
-
-
-def _whole(_: Any, tokens: Any) -> int:
-    """An option's text as a whole number; 10.5 is refused, not cut."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
-
-
-Whole = Annotated[int, Parameter(converter=_whole)]
+app.command(diagnose)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -443,28 +437,6 @@ def _axis(option: str, text: str | None) -> tuple[str, float, float, int] | None
 
 
 # ---- showing ----
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    print(json_module.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, markup=True)
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for i, title in enumerate(header):
-        table.add_column(title, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _mean(field: Any, name: str) -> str:

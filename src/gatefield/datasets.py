@@ -14,6 +14,7 @@ from gatefield import __version__
 if TYPE_CHECKING:
     from gatefield.boundaries import Boundary
     from gatefield.chaos import SizeScaling
+    from gatefield.diagnosis import Diagnosis
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
     from gatefield.exponents import LyapunovSpectrum
@@ -306,3 +307,37 @@ def reduced_dataset(result: Reduced) -> xr.Dataset:
     }
     attrs = {"gain": result.gain, "bias_std": result.bias_std, "gatefield_version": __version__}
     return xr.Dataset(variables, lags, attrs)
+
+
+def diagnosis_dataset(diagnosis: Diagnosis) -> xr.Dataset:
+    """Eigenvalues and what they come to by step, leading exponents by index, statistics by pre-activation."""
+    spectra, statistics = diagnosis.spectra, diagnosis.statistics
+    z = np.stack([s.eigenvalues for s in spectra])
+    variables: dict[str, Any] = {
+        "eigenvalue": (("step", "mode", "part"), np.stack([z.real, z.imag], axis=-1), {"units": "1"}),
+        "lyapunov_max": ((), diagnosis.exponent.value, _PER_STEP),
+        "lyapunov_max_error": ((), diagnosis.exponent.error, _PER_STEP),
+    }
+    for name in ("radius", "slow"):
+        variables[name] = ("step", [getattr(s, name) for s in spectra], {"units": "1"})
+        predicted = [getattr(s, f"predicted_{name}") for s in spectra]
+        variables[f"predicted_{name}"] = (
+            "step",
+            [e.value for e in predicted],
+            {"units": "1", "source": "CKS 15, 30, 82"},
+        )
+    if diagnosis.exponents is not None:
+        found = diagnosis.exponents.exponents
+        variables["exponent"] = ("index", found.value, _PER_STEP)
+        variables["exponent_error"] = ("index", found.error, _PER_STEP)
+    if diagnosis.theory is not None:
+        variables["theory_lyapunov_max"] = ((), diagnosis.theory.value, _PER_STEP)
+        variables["theory_lyapunov_max_error"] = ((), diagnosis.theory.error, _PER_STEP)
+    for name in next(iter(statistics.values())).as_json():
+        column = [getattr(s, name) for s in statistics.values()]
+        variables[name if name not in variables else f"preactivation_{name}"] = (
+            "variable", np.array([np.nan if v is None else v for v in column], float), {"units": "1"}
+        )  # fmt: skip
+    coords = {"step": [s.step for s in spectra], "part": ["real", "imaginary"], "variable": list(statistics)}
+    attrs = provenance(diagnosis.ensemble, layer=diagnosis.layer.title(), verdict=diagnosis.verdict.text)
+    return xr.Dataset(variables, coords=coords, attrs=attrs)

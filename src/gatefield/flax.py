@@ -10,6 +10,7 @@ import numpy as np
 from gatefield.cells import tanh
 from gatefield.checkpoints import read_layers
 from gatefield.conventions import FLAX, Found, leaves_of
+from gatefield.diagnosis import Diagnoses, diagnose_layers
 from gatefield.layers import Layer
 
 try:
@@ -19,7 +20,7 @@ except ModuleNotFoundError as error:
         f"gatefield.flax needs {error.name}: pip install 'gatefield[flax]'", name=error.name
     ) from None
 
-__all__ = ["read"]
+__all__ = ["diagnose", "read"]
 
 
 def read(model: Any) -> dict[str, Layer]:
@@ -37,6 +38,20 @@ def read(model: Any) -> dict[str, Layer]:
     if not isinstance(model, nnx.Module):
         return read_layers(model)
     return {name: part.found.read(part.arrays(), activation=part.activation) for name, part in cells_of(model).items()}
+
+
+def diagnose(model: Any, *, inputs: Any = None, **options: Any) -> Diagnoses:
+    """What the recurrent cells of a model do along their inputs, beside the theory: see `diagnose_layer`.
+
+    Args:
+        model: as for `read`.
+        inputs: of its only cell, (steps, M) or (sequences, steps, M), or such by the names of cells.
+        options: of `diagnose_layer`.
+
+    Raises:
+        ValueError: as `read` and `diagnose_layer` do.
+    """
+    return diagnose_layers(read(model), inputs=inputs, **options)
 
 
 class Part:

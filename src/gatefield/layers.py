@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -216,13 +217,13 @@ class Layer:
         if start.shape != shape:
             raise ValueError(f"state of shape {start.shape[1:]} must be (neurons, state variables) = {shape[1:]}")
         with jax.enable_x64(True):
-            drive = {} if u is None else self._drive(u)
+            drive = {} if u is None else self.drive(u)
             arrays = self.indexed_weights, self.bias_table, drive, jnp.asarray(start)
             last, (before, xs) = _runs(self.cell, length, *arrays)
             last, before, xs = (np.asarray(a) for a in (last, before, xs))
         return [Path(self.cell, before[i], xs[i], last[i]) for i in range(count)]
 
-    def _drive(self, u: np.ndarray) -> dict[int, jax.Array]:
+    def drive(self, u: np.ndarray) -> dict[int, jax.Array]:
         """Currents (sequences, steps, N) by index of the pre-activation."""
         return {self.names.index(name): jnp.asarray(c) for name, c in self.currents(u).items()}
 
@@ -242,6 +243,45 @@ class Layer:
         chosen = self.weights if names is None else names
         weights = {name: w * factor if name in chosen else w for name, w in self.weights.items()}
         return Layer(self.cell, weights, self.input_weights, self.biases, self.name, self.framework, self.dtype)
+
+    def outputs(self, inputs: Any) -> np.ndarray:
+        """What the layer above sees, the last state variable after each step: (sequences, steps, N)."""
+        return np.stack([path.states[:, :, -1] for path in self.run_batch(inputs)])
+
+
+def inputs_by_layer(layers: Mapping[str, Layer], inputs: Any) -> dict[str, Any]:
+    """Inputs of each layer by name; of stacked ones, rnn.l1 above rnn.l0, those above are fed by the one below.
+
+    Raises:
+        ValueError: an array where it is not clear whose inputs it is, or names that are no layer's.
+    """
+    if inputs is None:
+        return dict.fromkeys(layers)
+    names = list(layers)
+    below = {name: _below(name) for name in names}
+    if isinstance(inputs, Mapping):
+        known_names("inputs", inputs, tuple(names), "the model")
+        fed = dict(inputs)
+    else:
+        lowest = [name for name in names if below[name] not in layers]
+        if len(lowest) > 1:
+            raise ValueError(
+                f"there are several recurrent layers, {', '.join(map(repr, lowest))}; give inputs by name, "
+                f"inputs={{{lowest[0]!r}: array, …}}"
+            )
+        fed = {lowest[0]: inputs}
+    for name, layer in layers.items():
+        if name not in fed and below[name] in fed:
+            fed[name] = layers[below[name]].outputs(layers[below[name]].sequences(fed[below[name]]))
+        elif name in fed:
+            layer.sequences(fed[name])
+    return {name: fed.get(name) for name in names}
+
+
+def _below(name: str) -> str:
+    """The name of the layer below a stacked one; its own where it is not."""
+    match = re.fullmatch(r"((?:.*\.)?l)(\d+)", name)
+    return f"{match[1]}{int(match[2]) - 1}" if match else ""
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from gatefield.arguments import whole
 from gatefield.cells import Activation, relu, tanh
 from gatefield.checkpoints import as_array, read_layers
 from gatefield.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
+from gatefield.diagnosis import Diagnoses, diagnose_layers
 from gatefield.layers import Layer
 
 try:
+    import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"gatefield.torch needs {error.name}: pip install 'gatefield[torch]'", name=error.name
     ) from None
 
-__all__ = ["read"]
+__all__ = ["diagnose", "read"]
 
 
 def read(model: Any) -> dict[str, Layer]:
@@ -36,6 +40,80 @@ def read(model: Any) -> dict[str, Layer]:
         return read_layers(model)
     parts = recurrent_modules(model)
     return {name: part.found.read(part.arrays(), activation=part.activation) for name, part in parts.items()}
+
+
+def diagnose(model: Any, *, inputs: Any = None, sequences: int = 8, **options: Any) -> Diagnoses:
+    """What the recurrent layers of a module tree do along their own inputs, beside the theory: see `diagnose_layer`.
+
+    Args:
+        model: as for `read`.
+        inputs: what the model is called with, a tensor, or a tuple or dict of arguments: it is run once in evaluation
+            mode, without gradients, and each layer's own inputs are recorded. For a state dict or a path, the inputs of
+            the layer, (steps, M) or (sequences, steps, M), or such by layer.
+        sequences: how many of the batch to use.
+        options: of `diagnose_layer`.
+
+    Returns:
+        Diagnoses by layer; `str` of it says the verdicts.
+
+    Raises:
+        ValueError: as `read` and `diagnose_layer` do, or a layer that the call never reached.
+    """
+    count = whole("sequences", sequences)
+    if not isinstance(model, nn.Module):
+        return diagnose_layers(read(model), inputs=inputs, **options)
+    layers, parts = read(model), recurrent_modules(model)
+    recorded = None if inputs is None else _recorded(model, parts, inputs, count)
+    return diagnose_layers(layers, inputs=recorded, **options)
+
+
+def _recorded(model: Any, parts: Mapping[str, Part], inputs: Any, count: int) -> dict[str, Any]:
+    """Inputs (sequences, steps, M) of the lowest layer of each recurrent module while the model runs once."""
+    lowest = {part.module: name for name, part in parts.items() if not part.number}
+    seen: dict[str, list[Any]] = {name: [] for name in lowest.values()}
+
+    def note(module: Any, arguments: Any, named: Any) -> None:
+        seen[lowest[module]].append(arguments[0] if arguments else named["input"])
+
+    hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in lowest]
+    training = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        with torch.no_grad():
+            _call(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in training.items():
+            module.training = mode
+    return {name: _as_sequences(name, parts[name].module, found)[:count] for name, found in seen.items()}
+
+
+def _call(model: Any, inputs: Any) -> None:
+    if isinstance(inputs, Mapping):
+        model(**inputs)
+    elif isinstance(inputs, tuple) and not isinstance(inputs, nn.utils.rnn.PackedSequence):
+        model(*inputs)
+    elif isinstance(model, nn.RNNCellBase):  # a sequence, step by step
+        state = None
+        for step in inputs:
+            state = model(step, state)
+    else:
+        model(inputs)
+
+
+def _as_sequences(name: str, module: Any, found: list[Any]) -> Any:
+    if not found:
+        raise ValueError(f"layer {name!r} was not reached when the model was called with these inputs; give others")
+    if isinstance(found[0], nn.utils.rnn.PackedSequence):
+        raise ValueError(f"layer {name!r} was given packed sequences; give a batch of sequences of equal length")
+    if isinstance(module, nn.RNNCellBase):  # one call for each step
+        steps = torch.stack(found)
+        return as_array(steps[None] if steps.ndim == 2 else steps.transpose(0, 1))
+    first = found[0]
+    if first.ndim == 3 and not module.batch_first:
+        first = first.transpose(0, 1)
+    return as_array(first[None] if first.ndim == 2 else first)
 
 
 class Part:

@@ -1,0 +1,32 @@
+"""Text and tables on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
+
+
+def console() -> Any:
+    """Standard output as rich writes it, 120 columns wide where it is no terminal."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, markup=True)
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
+    """A table, its first column to the left, numbers to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for i, title in enumerate(header):
+        made.add_column(title, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made

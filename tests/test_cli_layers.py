@@ -1,0 +1,57 @@
+"""`gatefield diagnose` and `gatefield init`: what they print and write, and how they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tests.commands import Command
+
+# Cyclopts warns where it reads sys.argv under pytest, as it does here on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+
+
+def checkpoint(path: Path, layers: int = 1) -> None:
+    rng, state = np.random.default_rng(0), {}
+    for i in range(layers):
+        state[f"encoder.weight_ih_l{i}"] = rng.normal(size=(90, 30 if i else 4)) / 2.0
+        state[f"encoder.weight_hh_l{i}"] = rng.normal(size=(90, 30)) / np.sqrt(30)
+    save_file(state, path)
+
+
+def test_diagnose_command(gatefield: Command) -> None:
+    checkpoint(Path("a.safetensors"))
+    np.save("x.npy", np.random.default_rng(0).normal(size=(2, 40, 4)))
+    arguments = ("diagnose", "a.safetensors", "--inputs", "x.npy", "--no-theory")
+    shown = gatefield(*arguments, "--output", "d.png")
+    assert shown.code == 0, shown.err
+    assert "encoder: torch GRU, 4 inputs, 30 units, float64: vanishing" in shown.out
+    assert "largest exponent" in shown.out
+    assert Path("d.png").stat().st_size > 10_000
+    found = gatefield(*arguments, "--json").json
+    assert found["name"] == "encoder"
+    assert found["theory"] is None
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"),
+    [
+        (lambda: None, ("nothing.npz",), "there is no file 'nothing.npz'"),
+        (lambda: np.savez("a.npz", head=np.ones(3)), ("a.npz",), "no recurrent layer"),
+        (lambda: checkpoint(Path("a.safetensors"), 2), ("a.safetensors",), "'encoder.l0', 'encoder.l1'"),
+        (lambda: checkpoint(Path("a.safetensors")), ("a.safetensors", "--inputs", "x.npy"), "--inputs 'x.npy'"),
+        (lambda: checkpoint(Path("a.safetensors")), ("a.safetensors", "--output", "d.doc"), "suffix"),
+    ],
+)
+def test_what_the_command_refuses(
+    gatefield: Command, prepare: Callable[[], Any], arguments: tuple[str, ...], message: str
+) -> None:
+    prepare()
+    shown = gatefield("diagnose", *arguments)
+    assert shown.code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
