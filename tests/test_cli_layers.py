@@ -55,3 +55,32 @@ def test_what_the_command_refuses(
     assert shown.code == 2
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+def test_init_command(gatefield: Command) -> None:
+    shown = gatefield("init", "lstm", "--hidden", "64", "--bias", "forget=1", "--target", "timescale=50")
+    assert shown.code == 0, shown.err
+    assert "64 units, no inputs, target timescale 50" in shown.out
+    assert "std of recurrent weights" in shown.out
+    found = gatefield("init", "gru-reset-after", "--hidden", "64", "--target", "edge", "--json").json
+    assert found["converged"]
+    assert found["weight_std"]["update"] == found["gain"]["update"] / 8.0
+    assert found["theory"]["factor"] > 1.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lstm", "--hidden", "8", "--target", "chaos"), "target='chaos' is not known"),
+        (("lstm", "--hidden", "8", "--target", "timescale=soon"), "'soon' is not a number"),
+        (("lstm", "--hidden", "8", "--gain", "reset=1"), "no 'reset'"),
+        (("transformer", "--hidden", "8"), "cell 'transformer' is not known"),
+        (("lstm",), "--hidden"),
+        (("vanilla", "--hidden", "8", "--target", "slow-modes=0.1"), "no gate that holds"),
+    ],
+)
+def test_what_init_refuses(gatefield: Command, arguments: tuple[str, ...], message: str) -> None:
+    shown = gatefield("init", *arguments)
+    assert shown.code == 2
+    assert message in shown.err
+    assert shown.err.count("\n") == 1

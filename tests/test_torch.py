@@ -184,3 +184,49 @@ def test_layers_that_are_not_reached() -> None:
     packed = nn.utils.rnn.pack_padded_sequence(inputs(), [50, 40], batch_first=True)
     with pytest.raises(ValueError, match="packed sequences"):
         gt.diagnose(make("GRU"), inputs=packed, theory=False)
+
+
+# ---- initialisation ----
+
+
+def test_layers_are_initialised_in_place_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.LSTM(8, 64, num_layers=2, batch_first=True))
+    head = model[0].weight.clone()
+    u = torch.randn(4, 100, 4)
+    parameters = dict(model.named_parameters())
+    found = gt.initialize_(model, target="edge", inputs=u, bias={"forget": 1.0}, theory=False)
+    assert list(found) == ["1.l0", "1.l1"]
+    for name, parameter in model.named_parameters():
+        assert parameter is parameters[name]
+        assert parameter.dtype == torch.float32
+        assert parameter.requires_grad
+    assert torch.equal(model[0].weight, head)
+    layers = gt.read(model)
+    x = model[0](u).detach().numpy()
+    for i, (name, layer) in enumerate(layers.items()):
+        measured = gf.layer_exponent(layer, x, seed=i + 1)
+        assert measured.value == pytest.approx(found[name].achieved.value, abs=1e-9)
+        assert abs(measured.value) < 0.01
+        np.testing.assert_array_equal(layer.bias("forget"), np.ones(64))
+        x = outputs(layer, x)
+    assert "target edge, achieved λ_max" in str(found)
+    with pytest.raises(ValueError, match="must be a module"):
+        gt.initialize_(model.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+@pytest.mark.parametrize("fed", [False, True], ids=["alone", "inputs"])
+def test_the_edge_at_512_units(kind: str, fed: bool) -> None:
+    module = getattr(nn, kind)(128, 512, batch_first=True)
+    u = torch.randn(4, 150, 128, generator=torch.Generator().manual_seed(2)) if fed else None
+    gt.initialize_(module, target="edge", inputs=u, seed=5, theory=False)
+    layer = gt.read(module)["layer"]
+    if u is None:
+        found = layer.network().lyapunov_spectrum(200, count=1, transient=400, seed=1).largest.value
+    else:
+        paths = layer.run_batch(np.asarray(u))
+        each = [gf.lyapunov_along(p, layer.weights, count=1, transient=40).largest.value for p in paths]
+        found = np.mean(each)
+    assert abs(found) < 0.01

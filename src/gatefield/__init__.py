@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
     from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
+    from gatefield.initialisation import Initialisation as Initialisation
+    from gatefield.initialisation import initialize_layer as initialize_layer
     from gatefield.layer_growth import LayerExponent as LayerExponent
     from gatefield.layer_growth import layer_exponent as layer_exponent
     from gatefield.layers import Layer as Layer
@@ -117,6 +119,7 @@ _HOMES = {
     "zero_state": ("ZeroFixedPoint", "zero_fixed_point"),
     "checkpoints": ("read_layers",),
     "diagnosis": ("Diagnosis", "diagnose_layer"),
+    "initialisation": ("Initialisation", "initialize_layer"),
     "layer_growth": ("LayerExponent", "layer_exponent"),
     "layers": ("Layer",),
     "closures": ("Closure", "closure"),

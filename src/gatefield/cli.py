@@ -13,8 +13,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
 from gatefield.figure_commands import figure
-from gatefield.layer_commands import diagnose
+from gatefield.layer_commands import diagnose, init
 from gatefield.options import Whole
+from gatefield.options import pairs as _pairs
 from gatefield.saving import check_output, save_figure
 from gatefield.showing import console as _console
 from gatefield.showing import print_json as _print_json
@@ -37,6 +38,7 @@ app.command(figure)
 app.command(sweep)
 app.command(status)
 app.command(diagnose)
+app.command(init)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,21 +401,6 @@ def _cell(name: str, options: EnsembleOptions) -> Cell:
             raise ValueError(f"--step is for the leaky cell, not for {name}")
         more["step"] = options.step
     return named_cell(name, **more)
-
-
-def _pairs(option: str, texts: list[str] | None) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for text in texts or []:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise ValueError(f"{option} {text!r} must read NAME=X, such as {option} update=10")
-        if name in found:
-            raise ValueError(f"{option} names {name!r} twice")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            raise ValueError(f"{option} {text!r}: {value!r} is not a number") from None
-    return found
 
 
 def _disc(text: str) -> tuple[float, float, float]:

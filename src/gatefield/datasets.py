@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
     from gatefield.exponents import LyapunovSpectrum
+    from gatefield.initialisation import Initialisation
     from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
     from gatefield.lyapunov import LargestExponent
     from gatefield.meanfield import MeanField
@@ -341,3 +342,16 @@ def diagnosis_dataset(diagnosis: Diagnosis) -> xr.Dataset:
     coords = {"step": [s.step for s in spectra], "part": ["real", "imaginary"], "variable": list(statistics)}
     attrs = provenance(diagnosis.ensemble, layer=diagnosis.layer.title(), verdict=diagnosis.verdict.text)
     return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def initialisation_dataset(made: Initialisation) -> xr.Dataset:
+    """Gains, standard deviations and biases by pre-activation; what was achieved."""
+    names = list(made.layer.names)
+    variables: dict[str, Any] = {
+        name: ("variable", [getattr(made, name).get(n, np.nan) for n in names], {"units": "1"})
+        for name in ("gain", "weight_std", "input_std", "bias")
+    }
+    variables["achieved"] = ((), made.achieved.value, {"quantity": made.target.quantity})
+    variables["achieved_error"] = ((), made.achieved.error)
+    attrs = provenance(made.layer.ensemble(), target=str(made.target), factor=made.factor, message=made.message)
+    return xr.Dataset(variables, coords={"variable": names}, attrs=attrs)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 
 from gatefield.cells import tanh
-from gatefield.checkpoints import read_layers
-from gatefield.conventions import FLAX, Found, leaves_of
+from gatefield.checkpoints import flatten, read_layers
+from gatefield.conventions import FLAX, Found, find, is_leaf, leaves_of
 from gatefield.diagnosis import Diagnoses, diagnose_layers
-from gatefield.layers import Layer
+from gatefield.initialisation import Initialisations, achieved, initialize_layer
+from gatefield.layers import Layer, inputs_by_layer
 
 try:
     from flax import linen, nnx  # pyright: ignore[reportMissingImports]
@@ -20,7 +23,7 @@ except ModuleNotFoundError as error:
         f"gatefield.flax needs {error.name}: pip install 'gatefield[flax]'", name=error.name
     ) from None
 
-__all__ = ["diagnose", "read"]
+__all__ = ["diagnose", "initialize", "initialize_", "read"]
 
 
 def read(model: Any) -> dict[str, Layer]:
@@ -37,7 +40,7 @@ def read(model: Any) -> dict[str, Layer]:
         raise ValueError(f"{type(model).__name__} is a linen module, which holds no weights: give its variables")
     if not isinstance(model, nnx.Module):
         return read_layers(model)
-    return {name: part.found.read(part.arrays(), activation=part.activation) for name, part in cells_of(model).items()}
+    return {name: part.read() for name, part in cells_of(model).items()}
 
 
 def diagnose(model: Any, *, inputs: Any = None, **options: Any) -> Diagnoses:
@@ -52,6 +55,85 @@ def diagnose(model: Any, *, inputs: Any = None, **options: Any) -> Diagnoses:
         ValueError: as `read` and `diagnose_layer` do.
     """
     return diagnose_layers(read(model), inputs=inputs, **options)
+
+
+def initialize_(
+    model: Any, *, target: Any = "edge", inputs: Any = None, seed: int = 0, **options: Any
+) -> Initialisations:
+    """New weights, in place, for every recurrent cell of an nnx module: see `initialize_layer`.
+
+    Args:
+        model: an nnx module that is or holds cells.
+        target: "edge", {"spectral_radius": r}, {"timescale": steps} or {"slow_modes": share}.
+        inputs: of its only cell, (steps, M) or (sequences, steps, M), or such by the names of cells; cells without are
+            taken as left alone.
+        seed: of everything drawn; the i-th cell has seed + i.
+        options: of `initialize_layer`: gain, bias, input_gain, keep, theory.
+
+    Returns:
+        What was chosen for each cell, and what it achieves, measured on the weights as written.
+
+    Raises:
+        ValueError: as `read` and `initialize_layer` do, or linen's variables, which nothing can set in place.
+    """
+    if not isinstance(model, nnx.Module):
+        raise ValueError("model must be an nnx module; for linen's variables use initialize, which returns new ones")
+    parts = cells_of(model)
+    fed = inputs_by_layer({name: part.read() for name, part in parts.items()}, inputs)
+    found = Initialisations()
+    for i, (name, part) in enumerate(parts.items()):
+        made = initialize_layer(part.read(), target=target, inputs=fed[name], seed=seed + i, **options)
+        part.write(made.layer)
+        written = part.read()
+        measured = achieved(written, made.target, fed[name], seed=seed + i + 1)
+        found[name] = replace(made, layer=written, achieved=measured)
+    return found
+
+
+def initialize(
+    variables: Any, *, target: Any = "edge", inputs: Any = None, seed: int = 0, **options: Any
+) -> tuple[dict[str, Any], Initialisations]:
+    """New variables of a linen model, with new weights for its recurrent cells; the rest is as given.
+
+    Args:
+        variables: a tree, as linen's `init` returns.
+        target: as for `initialize_`.
+        inputs: likewise.
+        seed: likewise.
+        options: likewise.
+
+    Returns:
+        The tree, and what was chosen for each cell and what it achieves.
+
+    Raises:
+        ValueError: as `read` and `initialize_layer` do.
+    """
+    flat = flatten(variables)
+    arrays = {key: value for key, value in flat.items() if is_leaf(key)}
+    cells, layers = find({key: np.shape(value) for key, value in arrays.items()}), read_layers(variables)
+    fed = inputs_by_layer(layers, inputs)
+    found, new = Initialisations(), {}
+    for i, (name, cell) in enumerate(cells.items()):
+        made = initialize_layer(layers[name], target=target, inputs=fed[name], seed=seed + i, **options)
+        shapes = {leaf: arrays[key].shape for leaf, key in cell.keys.items()}
+        written = cell.convention.write(made.layer, shapes)
+        changed = {key: written[leaf].astype(arrays[key].dtype) for leaf, key in cell.keys.items()}
+        new |= changed
+        layer = cell.read(changed)
+        found[name] = replace(made, layer=layer, achieved=achieved(layer, made.target, fed[name], seed=seed + i + 1))
+    return _replaced(variables, new), found
+
+
+def _replaced(tree: Mapping[str, Any], new: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:
+    """A copy of a tree with some of its arrays replaced, by names joined by dots."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            out[key] = _replaced(value, new, name)
+        else:
+            out[key] = jax.numpy.asarray(new[name], value.dtype) if name in new else value
+    return out
 
 
 class Part:
@@ -70,9 +152,17 @@ class Part:
         layer, _, kind = leaf.partition("/")
         return getattr(getattr(self.module, layer), kind)
 
-    def arrays(self) -> dict[str, Any]:
-        """Its parameters by their names."""
-        return {leaf: np.asarray(self.variable(leaf)[...]) for leaf in self.found.keys}
+    def read(self) -> Layer:
+        """The layer as it is now."""
+        arrays = {leaf: np.asarray(self.variable(leaf)[...]) for leaf in self.found.keys}
+        return self.found.read(arrays, activation=self.activation)
+
+    def write(self, layer: Layer) -> None:
+        """Set the cell's parameters, in their dtype."""
+        variables = {leaf: self.variable(leaf) for leaf in self.found.keys}
+        arrays = self.found.convention.write(layer, {leaf: v.shape for leaf, v in variables.items()})
+        for leaf, variable in variables.items():
+            variable[...] = jax.numpy.asarray(arrays[leaf], variable.dtype)
 
 
 _TANH = (jax.numpy.tanh, jax.nn.tanh, nnx.tanh)

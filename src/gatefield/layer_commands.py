@@ -1,4 +1,4 @@
-"""`gatefield diagnose`: what a checkpoint's layers do."""
+"""`gatefield diagnose` and `gatefield init`: what a checkpoint's layers do; weights that bring a layer to a target."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gatefield.options import Whole
+from gatefield.options import Whole, pairs
 from gatefield.saving import check_output, save_figure
 from gatefield.showing import console, print_json, table
 
 if TYPE_CHECKING:
     from gatefield.diagnosis import Diagnosis
+    from gatefield.initialisation import Initialisation
 
 
 def diagnose(
@@ -51,7 +52,53 @@ def diagnose(
         _print_diagnosis(found, output)
 
 
-def _read_inputs(path: Path | None) -> Any:
+def init(
+    cell: Annotated[
+        str, Parameter(help="lstm, lstm-coupled, gru-reset-after (PyTorch, Flax, Keras), gru, mgu or vanilla.")
+    ],
+    /,
+    *,
+    hidden: Annotated[Whole, Parameter(help="Units.")],
+    inputs: Annotated[Whole, Parameter(help="Inputs; 0: the layer is left alone.")] = 0,
+    target: Annotated[str, Parameter(help="edge, spectral-radius=X, timescale=STEPS or slow-modes=SHARE.")] = "edge",
+    data: Annotated[
+        Path | None,
+        Parameter(
+            help="The inputs, .npy: (steps, inputs) or (sequences, steps, inputs). By default white, of variance 1."
+        ),
+    ] = None,
+    gain: Annotated[list[str] | None, Parameter(help="NAME=X: a gain to hold; repeat for others.")] = None,
+    bias: Annotated[list[str] | None, Parameter(help="NAME=X: mean of a bias, such as forget=1. Left out: 0.")] = None,
+    input_gain: Annotated[float, Parameter(help="Input weights have variance X²/inputs.")] = 1.0,
+    seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0,
+    json: Annotated[bool, Parameter(help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Gains, standard deviations of weights and biases that bring a layer to a target, tried on one of its size."""
+    from gatefield.cells import named_cell
+    from gatefield.initialisation import blank_layer, initialize_layer, white_inputs
+
+    layer = blank_layer(named_cell(cell), hidden, inputs)
+    given = _read_inputs(data, "--data")
+    if given is None and inputs:
+        given = white_inputs(inputs, seed=seed)
+    held, biases = pairs("--gain", gain), pairs("--bias", bias)
+    made = initialize_layer(
+        layer, target=_target(target), inputs=given, gain=held, bias=biases, input_gain=input_gain, seed=seed
+    )
+    if json:
+        print_json(made.as_json())
+    else:
+        _print_initialisation(made, "none" if given is None else str(data) if data else "white, variance 1")
+
+
+def _target(text: str) -> Any:
+    name, equals, _ = text.partition("=")
+    if not equals:
+        return text
+    return {name.replace("-", "_"): pairs("--target", [text])[name]}
+
+
+def _read_inputs(path: Path | None, option: str = "--inputs") -> Any:
     import numpy as np
 
     if path is None:
@@ -59,9 +106,9 @@ def _read_inputs(path: Path | None) -> Any:
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"--inputs {str(path)!r} cannot be read as .npy: {error}") from None
+        raise ValueError(f"{option} {str(path)!r} cannot be read as .npy: {error}") from None
     if not isinstance(found, np.ndarray):
-        raise ValueError(f"--inputs {str(path)!r} must be one array, .npy")
+        raise ValueError(f"{option} {str(path)!r} must be one array, .npy")
     return found
 
 
@@ -92,6 +139,23 @@ def _print_diagnosis(found: Diagnosis, output: Path | None) -> None:
         out.print(f"[yellow]not converged[/yellow]: {message}", soft_wrap=True)
     if output is not None:
         out.print(f"Figure: {output}", soft_wrap=True)
+
+
+def _print_initialisation(made: Initialisation, inputs: str) -> None:
+    out = console()
+    layer = made.layer
+    shape = f"{layer.width} inputs ({inputs}), {layer.size} units" if layer.width else f"{layer.size} units, no inputs"
+    out.print(f"{layer.name}: {shape}, target {made.target}")
+    rows = []
+    for name in layer.names:
+        numbers = [values.get(name) for values in (made.gain, made.weight_std, made.input_std, made.bias)]
+        rows.append((name, *("" if v is None else f"{v + 0.0:.4g}" for v in numbers)))
+    out.print(table(("", "gain", "std of recurrent weights", "std of input weights", "bias"), rows))
+    out.print(
+        f"Achieved at this size: {made.target.quantity} {made.achieved}. {made.compared}".rstrip(), soft_wrap=True
+    )
+    if made.message:
+        out.print(f"[yellow]not converged[/yellow]: {made.message}", soft_wrap=True)
 
 
 def _mean(values: list[float]) -> str:

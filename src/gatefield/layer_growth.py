@@ -26,6 +26,7 @@ from gatefield.snapshot import Snapshot
 SETTLING, MEASURED = 300, 300  # steps, where there are no inputs
 _STARTS = 4
 _INITIAL = 0.6
+_MARGINAL = 1e-3  # a zero state that is unstable by no more, as rounding may make it, counts as the edge itself
 _SMALL = 200  # neurons up to which all eigenvalues are cheap
 
 
@@ -63,7 +64,7 @@ def layer_exponent(
 ) -> LayerExponent:
     """λ_max of a layer along given inputs, from the zero state as frameworks start, or left alone.
 
-    Left alone, it is taken at the zero state where that is fixed and stable, else along the activity into which random
+    Left alone, it is taken at the zero state where that is fixed and stable or marginal, else along the activity into which random
     states settle.
 
     Args:
@@ -85,7 +86,7 @@ def layer_exponent(
         return _of_growth(_grow(layer, u, length, seed), skipped, "inputs")
     if zero_is_fixed(layer):
         radius = zero_state_radius(layer)
-        if radius <= 1.0:
+        if radius <= 1.0 + _MARGINAL:
             value = float(np.log(radius)) if radius > 0.0 else float("-inf")
             return LayerExponent(value, 0.0, "zero state", np.array([value]), 0, 0)
     skipped = SETTLING if transient is None else whole("transient", transient, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatefield.arguments import whole
@@ -10,6 +11,7 @@ from gatefield.cells import Activation, relu, tanh
 from gatefield.checkpoints import as_array, read_layers
 from gatefield.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
 from gatefield.diagnosis import Diagnoses, diagnose_layers
+from gatefield.initialisation import Initialisations, achieved, initialize_layer
 from gatefield.layers import Layer
 
 try:
@@ -20,7 +22,9 @@ except ModuleNotFoundError as error:
         f"gatefield.torch needs {error.name}: pip install 'gatefield[torch]'", name=error.name
     ) from None
 
-__all__ = ["diagnose", "read"]
+_SEQUENCES = 8
+
+__all__ = ["diagnose", "initialize_", "read"]
 
 
 def read(model: Any) -> dict[str, Layer]:
@@ -38,8 +42,7 @@ def read(model: Any) -> dict[str, Layer]:
     """
     if not isinstance(model, nn.Module):
         return read_layers(model)
-    parts = recurrent_modules(model)
-    return {name: part.found.read(part.arrays(), activation=part.activation) for name, part in parts.items()}
+    return {name: part.read() for name, part in recurrent_modules(model).items()}
 
 
 def diagnose(model: Any, *, inputs: Any = None, sequences: int = 8, **options: Any) -> Diagnoses:
@@ -67,13 +70,59 @@ def diagnose(model: Any, *, inputs: Any = None, sequences: int = 8, **options: A
     return diagnose_layers(layers, inputs=recorded, **options)
 
 
+def initialize_(
+    model: Any, *, target: Any = "edge", inputs: Any = None, seed: int = 0, **options: Any
+) -> Initialisations:
+    """New weights, in place, for every recurrent layer of a module tree: see `initialize_layer`.
+
+    Layers come in the order in which the model reaches them, each on the inputs that the layers before it, with their
+    new weights, make of `inputs`. Weights keep their dtype and device. What is returned as achieved was measured on the
+    weights as they were written.
+
+    Args:
+        model: an nn.RNN, nn.GRU, nn.LSTM, one of their cells, or any module that holds such.
+        target: "edge", {"spectral_radius": r}, {"timescale": steps} or {"slow_modes": share}.
+        inputs: what the model is called with; see `diagnose`. Without them each layer is taken as left alone.
+        seed: of everything drawn; the i-th layer has seed + i.
+        options: of `initialize_layer`: gain, bias, input_gain, keep, theory.
+
+    Returns:
+        What was chosen for each layer, and what it achieves; `str` of it says so in a line each.
+
+    Raises:
+        ValueError: as `read` and `initialize_layer` do. Layers before the one refused have their new weights then.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model={type(model).__name__} must be a module, whose weights can be set in place")
+    parts = recurrent_modules(model)
+    order = list(parts) if inputs is None else _order(model, parts, inputs)
+    found = Initialisations()
+    fed: Any = None
+    for i, name in enumerate(order):
+        part = parts[name]
+        if inputs is not None:
+            above = part.number and found[order[i - 1]].layer
+            fed = above.outputs(fed) if above else _recorded(model, {name: part}, inputs, _SEQUENCES)[name]
+        made = initialize_layer(part.read(), target=target, inputs=fed, seed=seed + i, **options)
+        part.write(made.layer)
+        written = part.read()
+        found[name] = replace(made, layer=written, achieved=achieved(written, made.target, fed, seed=seed + i + 1))
+    return found
+
+
+def _order(model: Any, parts: Mapping[str, Part], inputs: Any) -> list[str]:
+    """The layers in the order in which the model reaches them, stacked ones one after the other."""
+    reached = list(_recorded(model, parts, inputs, 1))
+    return [n for first in reached for n, part in parts.items() if part.module is parts[first].module]
+
+
 def _recorded(model: Any, parts: Mapping[str, Part], inputs: Any, count: int) -> dict[str, Any]:
-    """Inputs (sequences, steps, M) of the lowest layer of each recurrent module while the model runs once."""
+    """Inputs (sequences, steps, M) of the lowest layer of each recurrent module, in the order of one run."""
     lowest = {part.module: name for name, part in parts.items() if not part.number}
-    seen: dict[str, list[Any]] = {name: [] for name in lowest.values()}
+    seen: dict[str, list[Any]] = {}
 
     def note(module: Any, arguments: Any, named: Any) -> None:
-        seen[lowest[module]].append(arguments[0] if arguments else named["input"])
+        seen.setdefault(lowest[module], []).append(arguments[0] if arguments else named["input"])
 
     hooks = [module.register_forward_pre_hook(note, with_kwargs=True) for module in lowest]
     training = {module: module.training for module in model.modules()}
@@ -86,6 +135,9 @@ def _recorded(model: Any, parts: Mapping[str, Part], inputs: Any, count: int) ->
             hook.remove()
         for module, mode in training.items():
             module.training = mode
+    for name in lowest.values():
+        if name not in seen:
+            raise ValueError(f"layer {name!r} was not reached when the model was called with these inputs; give others")
     return {name: _as_sequences(name, parts[name].module, found)[:count] for name, found in seen.items()}
 
 
@@ -103,8 +155,6 @@ def _call(model: Any, inputs: Any) -> None:
 
 
 def _as_sequences(name: str, module: Any, found: list[Any]) -> Any:
-    if not found:
-        raise ValueError(f"layer {name!r} was not reached when the model was called with these inputs; give others")
     if isinstance(found[0], nn.utils.rnn.PackedSequence):
         raise ValueError(f"layer {name!r} was given packed sequences; give a batch of sequences of equal length")
     if isinstance(module, nn.RNNCellBase):  # one call for each step
@@ -127,9 +177,18 @@ class Part:
         self.found = Found(name, convention, {leaf: leaf + suffix for leaf in leaves})
         self.activation: Activation = relu if getattr(module, "nonlinearity", "tanh") == "relu" else tanh
 
-    def arrays(self) -> dict[str, Any]:
-        """Its parameters by their names in the module."""
-        return {key: as_array(getattr(self.module, key)) for key in self.found.keys.values()}
+    def read(self) -> Layer:
+        """The layer as it is now."""
+        arrays = {key: as_array(getattr(self.module, key)) for key in self.found.keys.values()}
+        return self.found.read(arrays, activation=self.activation)
+
+    def write(self, layer: Layer) -> None:
+        """Set the module's parameters, of whatever dtype and wherever they are."""
+        parameters = {leaf: getattr(self.module, key) for leaf, key in self.found.keys.items()}
+        arrays = self.found.convention.write(layer, {leaf: tuple(p.shape) for leaf, p in parameters.items()})
+        with torch.no_grad():
+            for leaf, parameter in parameters.items():
+                parameter.copy_(torch.as_tensor(arrays[leaf]))
 
 
 def kind_of(module: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gatefield.algebra import ComplexArray
-from gatefield.cells import GRU, LSTM
+from gatefield.cells import GRU, LSTM, Cell
 from gatefield.estimates import Estimate
 from gatefield.gain_search import Crossing
 from gatefield.layer_growth import LayerExponent
@@ -109,9 +109,14 @@ def _lead(kind: str, exponent: LayerExponent, horizon: float, length: int, radiu
     )
 
 
+def holding_gate(cell: Cell) -> str | None:
+    """The gate that keeps the state where it is open; None where there is none."""
+    return {LSTM: "forget", GRU: "update"}.get(type(cell))
+
+
 def _remedy(layer: Layer, kind: str, factor: float | None) -> str:
     way = "raise" if kind == "vanishing" else "lower"
-    holding = {LSTM: "forget", GRU: "update"}.get(type(layer.cell))
+    holding = holding_gate(layer.cell)
     bias = f", or {way} the bias of the {holding} gate" if holding and kind == "vanishing" else ""
     if factor is None:
         return f"No common factor on its recurrent weights brings it to the edge{bias.replace(', or', ';')}."
