@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 import gatefield as gf
+from gatefield.cells import named_cell
 from gatefield.initialisation import blank_layer, initialize_layer, white_inputs
 
 
@@ -29,10 +30,11 @@ def main() -> None:
     """Print one line for each kind of layer."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
+    options.add_argument("--cells", nargs="+", default=["gru-reset-after", "lstm"])
     options.add_argument("--seeds", type=int, default=5)
     chosen = options.parse_args()
     for size in chosen.sizes:
-        for cell in (gf.GRU(reset_after=True), gf.LSTM()):
+        for cell in map(named_cell, chosen.cells):
             for fed in (False, True):
                 begin, found, gains = time.perf_counter(), [], []
                 for seed in range(chosen.seeds):

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnosis", "initialisation"),
     ("design",),
     ("verdicts",),
-    ("checkpoints", "layer_growth"),
+    ("checkpoints", "layer_growth", "slow_points"),
     ("conventions",),
     ("layers",),
     ("edge",),

@@ -80,6 +80,9 @@ if TYPE_CHECKING:
     from gatefield.scaling import gate_scaling as gate_scaling
     from gatefield.simulation import Simulation as Simulation
     from gatefield.simulation import simulate as simulate
+    from gatefield.slow_points import StatePoint as StatePoint
+    from gatefield.slow_points import StatePoints as StatePoints
+    from gatefield.slow_points import find_fixed_points as find_fixed_points
     from gatefield.snapshot import Snapshot as Snapshot
     from gatefield.spectrum import SpectralCurve as SpectralCurve
     from gatefield.spectrum import SpectralField as SpectralField
@@ -111,6 +114,7 @@ _HOMES = {
     "reports": ("Report", "report"),
     "roots": ("FixedPoint", "fixed_points"),
     "simulation": ("Simulation", "simulate"),
+    "slow_points": ("StatePoint", "StatePoints", "find_fixed_points"),
     "snapshot": ("Snapshot",),
     "spectrum": (
         "SpectralCurve", "SpectralField", "resolvent", "spectral_curve", "spectral_density", "spectral_edge",

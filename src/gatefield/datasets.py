@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gatefield.pairs import Replicas
     from gatefield.reports import Report
     from gatefield.simulation import Simulation
+    from gatefield.slow_points import StatePoints
     from gatefield.sompolinsky import Reduced
     from gatefield.spectrum import SpectralCurve, SpectralField
 
@@ -355,3 +356,22 @@ def initialisation_dataset(made: Initialisation) -> xr.Dataset:
     variables["achieved_error"] = ((), made.achieved.error)
     attrs = provenance(made.layer.ensemble(), target=str(made.target), factor=made.factor, message=made.message)
     return xr.Dataset(variables, coords={"variable": names}, attrs=attrs)
+
+
+def state_points_dataset(found: StatePoints) -> xr.Dataset:
+    """States, speeds and eigenvalues by point; raw points by start."""
+    layer, points = found.layer, found.points
+    shape = (0, layer.size, len(layer.cell.state_names))
+    z = np.stack([p.eigenvalues for p in points]) if points else np.zeros((0, shape[1] * shape[2]))
+    variables: dict[str, Any] = {
+        "state": (("point", "neuron", "variable"), np.stack([p.state for p in points]) if points else np.zeros(shape)),
+        "speed": ("point", [p.speed for p in points]),
+        "fixed": ("point", [p.fixed for p in points]),
+        "stable": ("point", [p.stable for p in points]),
+        "eigenvalue": (("point", "mode", "part"), np.stack([np.real(z), np.imag(z)], axis=-1)),
+        "raw": (("start", "neuron", "variable"), found.raw),
+        "raw_speed": ("start", found.raw_speed),
+    }
+    coords = {"variable": list(layer.cell.state_names), "part": ["real", "imaginary"]}
+    attrs = {"layer": layer.title(), "message": found.message, "gatefield_version": __version__}
+    return xr.Dataset(variables, coords=coords, attrs=attrs)

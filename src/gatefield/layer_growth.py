@@ -64,8 +64,8 @@ def layer_exponent(
 ) -> LayerExponent:
     """λ_max of a layer along given inputs, from the zero state as frameworks start, or left alone.
 
-    Left alone, it is taken at the zero state where that is fixed and stable or marginal, else along the activity into which random
-    states settle.
+    Left alone, it is taken at the zero state where that is fixed and stable or marginal, else along the activity
+    into which random states settle.
 
     Args:
         layer: the layer.
