@@ -71,6 +71,9 @@ class Layer:
                 if array.shape != shape:
                     raise ValueError(f"layer {self.name!r}: {what}[{name!r}] of shape {array.shape} must be {shape}")
 
+    def __repr__(self) -> str:
+        return f"<Layer {self.title()}>"
+
     def _check(self, what: str, array: np.ndarray, ndim: int) -> None:
         if array.ndim != ndim:
             raise ValueError(f"layer {self.name!r}: {what} of shape {array.shape} must have {ndim} dimensions")
