@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def _npz(path: Path) -> dict[str, Any]:
 
 def _pickle(path: Path) -> dict[str, Any]:
     try:
-        import torch  # pyright: ignore[reportMissingImports]
+        torch: Any = import_module("torch")  # the framework, which type checkers take for gatefield.torch
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             f"{path.suffix} files need torch: pip install 'gatefield[torch]', or save as .safetensors", name="torch"

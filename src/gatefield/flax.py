@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -17,7 +18,8 @@ from gatefield.initialisation import Initialisations, achieved, initialize_layer
 from gatefield.layers import Layer, inputs_by_layer
 
 try:
-    from flax import linen, nnx  # pyright: ignore[reportMissingImports]
+    linen: Any = import_module("flax.linen")  # the framework: type checkers take the name for this module
+    nnx: Any = import_module("flax.nnx")
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"gatefield.flax needs {error.name}: pip install 'gatefield[flax]'", name=error.name

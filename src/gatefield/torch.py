@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from gatefield.arguments import whole
@@ -15,13 +16,13 @@ from gatefield.initialisation import Initialisations, achieved, initialize_layer
 from gatefield.layers import Layer
 
 try:
-    import torch  # pyright: ignore[reportMissingImports]
-    from torch import nn  # pyright: ignore[reportMissingImports]
+    torch: Any = import_module("torch")  # the framework: type checkers take the name for this module
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"gatefield.torch needs {error.name}: pip install 'gatefield[torch]'", name=error.name
     ) from None
 
+nn: Any = torch.nn
 _SEQUENCES = 8
 
 __all__ = ["diagnose", "initialize_", "read"]
