@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import xarray as xr
 from tests.commands import Command
 
 import gatefield as gf
-from gatefield import figures, gru_figures, lstm_figures, panels
+from gatefield import edge_figures, figures, gru_figures, lstm_figures, panels
 from gatefield.figures import FIGURES, draw, figure_data, save_data
 from gatefield.gru_figures import boundary_height, gru
 from gatefield.panels import PAPER, QUICK, FigureData, Scale
@@ -21,6 +22,7 @@ from gatefield.panels import PAPER, QUICK, FigureData, Scale
 # Cyclopts warns where it reads sys.argv under pytest, as it does here on purpose.
 ours = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 TINY = Scale(size=100, steps=60, samples=400, networks=2, points=3, grid=16)
+EDGE = replace(TINY, size=400, steps=200)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,16 @@ def cks2() -> FigureData:
 @pytest.fixture(scope="module")
 def cks3() -> FigureData:
     return lstm_figures.cks3(TINY)
+
+
+@pytest.fixture(scope="module")
+def eoc1() -> FigureData:
+    return edge_figures.eoc1(EDGE)
+
+
+@pytest.fixture(scope="module")
+def eoc2() -> FigureData:
+    return edge_figures.eoc2(EDGE)
 
 
 def test_the_papers_sizes() -> None:
@@ -138,6 +150,42 @@ def test_height_of_a_disc() -> None:
 
 
 @pytest.mark.slow
+def test_edge_without_bias(eoc1: FigureData) -> None:
+    panel = eoc1.panels["b"]
+    # values.json, flow: C_0 at g = 4 is 1.924805414; the map lies a little below; at g = 2.5 ε = 1/4
+    assert float(np.interp(4.0, panel.gain, panel.dynamic)) == pytest.approx(1.924805414, rel=1e-8)
+    assert (panel["map"][1:] < np.interp(panel.network_gain[1:], panel.gain, panel.dynamic)).all()
+    # C_0 of networks scatters by about 1/√N times the number of neurons that move together
+    strong = panel.network_gain.values >= 3.0
+    assert np.abs(panel.counted.mean("network") / panel["map"] - 1.0)[strong].max() < 0.15
+    own = eoc1.panels["c"]
+    early = own.lag.values <= 10
+    assert np.abs(own.counted - own["map"])[early].max() < 0.06
+    flow = np.interp(own.lag, own.time, own.flow)
+    assert np.abs(own.counted - flow)[early].max() > 0.08  # the flow is slower, and networks of the map tell
+
+
+@pytest.mark.slow
+def test_edge_with_bias(eoc2: FigureData) -> None:
+    line = eoc2.panels["b"]
+    assert (line.exponent.sel(ratio=0.6) < 0.0).all()
+    assert (line.exponent.sel(ratio=2.5, network_bias=[0.1, 1.0]) > 0.0).all()
+    panel = eoc2.panels["c"]
+    rest = panel.gain.values < panel.critical_gain
+    np.testing.assert_allclose(panel.plateau[rest], panel.dynamic[rest], rtol=1e-9)
+    np.testing.assert_allclose(panel.static[rest], panel.dynamic[rest], rtol=1e-9)
+    assert (panel.plateau[~rest] < panel.dynamic[~rest]).all()
+    theory = np.interp(panel.network_gain, panel.gain, panel.dynamic)
+    assert np.abs(panel.counted.mean("network") / theory - 1.0).max() < 0.15
+    assert float(panel.counted_plateau[0].mean() / panel.counted[0].mean()) == pytest.approx(1.0, abs=1e-3)
+    fixed = eoc2.panels["a"]
+    x, weights = np.polynomial.hermite_e.hermegauss(120)
+    for g, c in zip(fixed.shown_gain.values, fixed.fixed_point.values, strict=True):  # [EOC 10], by another quadrature
+        moment = weights @ np.tanh(np.sqrt(c) * x) ** 2 / weights.sum()
+        assert c == pytest.approx(g**2 / 4.0 * moment + 4.0 * edge_figures.BIAS_STD**2, rel=1e-6)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_drawn_and_saved(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     data: FigureData = request.getfixturevalue(name)
@@ -193,7 +241,7 @@ def test_command(gatefield: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("cks9",), "figure 'cks9' is not known; use one of cks1, cks2, cks3, or all"),
+        (("cks9",), "figure 'cks9' is not known; use one of cks1, cks2, cks3, eoc1, eoc2, or all"),
         (("cks1", "--output", "x.txt"), "suffix"),
         (("cks1", "--data", "x.txt"), "the suffix must be one of .nc, .zarr"),
         (("cks1", "--data", "nowhere/x.nc"), "there is no folder 'nowhere'"),

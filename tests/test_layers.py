@@ -25,11 +25,11 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands", "figure_commands", "layer_commands"),
-    ("options", "showing"),
+    ("sweep_commands", "figure_commands", "train_command", "layer_commands"),
+    ("command_options", "terminal"),
     ("figures",),
     ("figure_plots",),
-    ("gru_figures", "lstm_figures"),
+    ("gru_figures", "lstm_figures", "edge_figures", "training_figures"),
     ("panels",),
     ("plots", "edge_plots", "layer_plots", "datasets"),
     ("plans",),
@@ -47,8 +47,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("edge_curves", "coexistence"),
     ("comparison", "gate_statistics"),
     ("onset",),
-    ("reports", "diagrams", "chaos", "critical"),
-    ("simulation",),
+    ("reports", "diagrams", "chaos", "critical", "trainability", "forecasting"),
+    ("simulation", "training"),
     ("boundaries",),
     ("phases", "lstm_plane"),
     ("lyapunov",),
@@ -65,8 +65,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("static",),
     ("snapshot",),
     ("ensemble",),
-    ("cells", "currents"),
-    ("correlation", "store"),
+    ("cells", "currents", "tasks"),
+    ("correlation", "store", "images"),
     (
         "estimates",
         "quadrature",
@@ -104,6 +104,8 @@ HEAVY = (
     "torch",
     "flax",
     "optax",
+    "sklearn",
+    "mlxtend",
 )
 
 

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
     from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
+    from gatefield.forecasting import Forecast as Forecast
+    from gatefield.forecasting import forecast as forecast
+    from gatefield.forecasting import mackey_glass as mackey_glass
     from gatefield.initialisation import Initialisation as Initialisation
     from gatefield.initialisation import initialize_layer as initialize_layer
     from gatefield.layer_growth import LayerExponent as LayerExponent
@@ -94,6 +97,17 @@ if TYPE_CHECKING:
     from gatefield.spectrum import spectral_radius as spectral_radius
     from gatefield.spectrum import support_exponent as support_exponent
     from gatefield.sweeps import sweep as sweep
+    from gatefield.tasks import Task as Task
+    from gatefield.tasks import adding as adding
+    from gatefield.tasks import copy_memory as copy_memory
+    from gatefield.tasks import sequential_images as sequential_images
+    from gatefield.trainability import initial_state as initial_state
+    from gatefield.trainability import train_row as train_row
+    from gatefield.training import Settings as Settings
+    from gatefield.training import Throughput as Throughput
+    from gatefield.training import Training as Training
+    from gatefield.training import throughput as throughput
+    from gatefield.training import train as train
     from gatefield.zero_state import ZeroFixedPoint as ZeroFixedPoint
     from gatefield.zero_state import zero_fixed_point as zero_fixed_point
 
@@ -134,9 +148,13 @@ _HOMES = {
     "continuous": ("ContinuousLimit", "continuous_limit",),
     "critical": ("CriticalGain", "critical_gain",),
     "exponents": ("LyapunovSpectrum",),
+    "forecasting": ("Forecast", "forecast", "mackey_glass"),
     "lyapunov": ("LargestExponent", "lyapunov_along", "lyapunov_max", "lyapunov_of_map",),
     "pairs": ("Replicas", "replicas",),
     "sweeps": ("sweep",),
+    "tasks": ("Task", "adding", "copy_memory", "sequential_images"),
+    "trainability": ("initial_state", "train_row"),
+    "training": ("Settings", "Throughput", "Training", "throughput", "train"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 _NAMESPACES = ("edge",)  # modules that are public as such

@@ -5,26 +5,33 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__
+from gatefield.command_options import (
+    CellName,
+    EnsembleArguments,
+    EnsembleOptions,
+    RunArguments,
+    RunOptions,
+    ShowArguments,
+    ShowOptions,
+    Whole,
+    built_ensemble,
+    pairs,
+)
 from gatefield.figure_commands import figure
 from gatefield.layer_commands import diagnose, init
-from gatefield.options import Whole
-from gatefield.options import pairs as _pairs
 from gatefield.saving import check_output, save_figure
-from gatefield.showing import console as _console
-from gatefield.showing import print_json as _print_json
-from gatefield.showing import table as _table
 from gatefield.sweep_commands import status, sweep
+from gatefield.terminal import console, print_json, shown, table
+from gatefield.train_command import train
 
 if TYPE_CHECKING:
-    from gatefield.cells import Cell
-    from gatefield.ensemble import Ensemble
+    pass
 
 app = App(
     name="gatefield",
@@ -36,50 +43,10 @@ app = App(
 )
 app.command(figure)
 app.command(sweep)
+app.command(train)
 app.command(status)
 app.command(diagnose)
 app.command(init)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnsembleOptions:
-    """What the network is made of."""
-
-    gain: Annotated[
-        list[str] | None, Parameter(help="NAME=X: gain of a pre-activation; repeat for others. Left out: 0.")
-    ] = None
-    bias_mean: Annotated[list[str] | None, Parameter(help="NAME=X: mean of its bias.")] = None
-    bias_var: Annotated[list[str] | None, Parameter(help="NAME=X: variance of its bias.")] = None
-    current: Annotated[list[str] | None, Parameter(help="NAME=X: constant input current.")] = None
-    current_var: Annotated[list[str] | None, Parameter(help="NAME=X: variance of a white input current.")] = None
-    activation: Annotated[str, Parameter(help="tanh or hard-tanh.")] = "tanh"
-    step: Annotated[float | None, Parameter(help="Step of the leaky cell.")] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How long and how many."""
-
-    steps: Annotated[Whole, Parameter(help="Steps of the run; averages are over its second half.")] = 300
-    samples: Annotated[Whole, Parameter(help="Sampled neurons of the mean field.")] = 8000
-    seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShowOptions:
-    """Where the result goes."""
-
-    json: Annotated[bool, Parameter(help="Print one JSON object instead of text.")] = False
-    output: Annotated[Path | None, Parameter(help="Write a figure: .png, .svg or .pdf.")] = None
-
-
-CellName = Annotated[
-    str,
-    Parameter(help="vanilla, leaky, gru, gru-reset-after, lstm, lstm-coupled or mgu."),
-]
-EnsembleArguments = Annotated[EnsembleOptions, Parameter(name="*")]
-RunArguments = Annotated[RunOptions, Parameter(name="*")]
-ShowArguments = Annotated[ShowOptions, Parameter(name="*")]
 
 
 @app.command
@@ -97,7 +64,7 @@ def report(
     """What a large random network does: theory beside simulation, and a figure."""
     from gatefield.reports import report as make_report
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     result = make_report(
         built,
@@ -114,7 +81,7 @@ def report(
 
         save_figure(plot_report(result), show.output)
     if show.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
     else:
         _print_report(result, show.output)
 
@@ -131,7 +98,7 @@ def mean_field(
     """The state of an infinite network: regime, variances, autocorrelation."""
     from gatefield.meanfield import mean_field as solve
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     field = solve(built, steps=run.steps, samples=run.samples, seed=run.seed)
     if show.output is not None:
@@ -139,15 +106,15 @@ def mean_field(
 
         save_figure(plot_mean_field(field), show.output)
     if show.json:
-        _print_json(field.as_json())
+        print_json(field.as_json())
         return
     rows = [
-        (name, _mean(field, name), str(field.variance[name]), _shown(field.autocorrelation_time(name)))
+        (name, _mean(field, name), str(field.variance[name]), shown(field.autocorrelation_time(name)))
         for name in field.mean
     ]
-    console = _console()
-    console.print(f"{built.title()}; N = ∞: [bold]{field.regime}[/bold]")
-    console.print(_table(("", "mean", "variance", "autocorrelation time"), rows))
+    out = console()
+    out.print(f"{built.title()}; N = ∞: [bold]{field.regime}[/bold]")
+    out.print(table(("", "mean", "variance", "autocorrelation time"), rows))
     _print_messages([field.message] if field.message else [], show.output)
 
 
@@ -169,7 +136,7 @@ def spectrum(
     """Eigenvalues of the one-step Jacobian: spectral radius, and the modes within discs, per neuron."""
     from gatefield.reports import spectrum_report
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     discs = [_disc(text) for text in disc or []]
     result = spectrum_report(
@@ -187,7 +154,7 @@ def spectrum(
 
         save_figure(plot_spectrum(result), show.output)
     if show.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
         return
     rows = [("spectral radius", result.spectral_radius)]
     rows += [
@@ -213,7 +180,7 @@ def lyapunov(
     """Lyapunov exponents: the largest of an infinite network, and those of networks with what follows from them."""
     from gatefield.chaos import lyapunov_report
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     result = lyapunov_report(
         built,
@@ -230,7 +197,7 @@ def lyapunov(
 
         save_figure(plot_lyapunov(result), show.output)
     if show.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
     else:
         _print_lyapunov(result, show.output)
 
@@ -247,7 +214,7 @@ def fixed_points(
     from gatefield.roots import excess_curve
     from gatefield.roots import fixed_points as find
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     points = find(built)
     if show.output is not None:
@@ -256,7 +223,7 @@ def fixed_points(
         low = min([1e-6, *(point.q / 30.0 for point in points if point.q > 0.0)])
         save_figure(plot_fixed_points(excess_curve(built, low=low), points), show.output)
     if show.json:
-        _print_json({"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]})
+        print_json({"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]})
     else:
         _print_fixed_points(built.title(), points, show.output)
 
@@ -278,7 +245,7 @@ def phase_diagram(
     """Static states over a plane of two gains: regions, folds, marginal stability, onset of chaos."""
     from gatefield.diagrams import diagram
 
-    built = _ensemble(cell, ensemble)
+    built = built_ensemble(cell, ensemble)
     check_output(show.output)
     result = diagram(built, gain_x=_axis("--gain-x", gain_x), gain_y=_axis("--gain-y", gain_y), beta=beta, chaos=chaos)
     if show.output is not None:
@@ -286,7 +253,7 @@ def phase_diagram(
 
         save_figure(plot_diagram(result), show.output)
     if show.json:
-        _print_json(result.as_json())
+        print_json(result.as_json())
     else:
         _print_diagram(result, show.output)
 
@@ -317,7 +284,7 @@ def edge(
     """The edge of chaos of LSTMs: the reduced model, exactly; with --compare, the LSTM itself beside it."""
     from gatefield import edge as theory
 
-    gates = _pairs("--gate", gate) if gate is not None else None
+    gates = pairs("--gate", gate) if gate is not None else None
     _check_figure(figure, show.output)
     model = theory.reduced(gain, bias_std)
     law = theory.onset_law(gain, gain if gates is None else gates)
@@ -333,7 +300,7 @@ def edge(
         save_figure(_edge_figure(figure or "variance", gain, bias_std, gates, size, networks), show.output)
     if show.json:
         out = {"reduced": model.as_json(), "onset_law": law.as_json(), "version": __version__}
-        _print_json(out | ({} if found is None else {"comparison": found.as_json()}))
+        print_json(out | ({} if found is None else {"comparison": found.as_json()}))
     else:
         _print_edge(model, law, found, show.output)
 
@@ -372,37 +339,6 @@ def _edge_figure(
 # ---- parsing ----
 
 
-def _ensemble(name: str, options: EnsembleOptions) -> Ensemble:
-    from gatefield.currents import ConstantCurrent, WhiteCurrent
-    from gatefield.ensemble import Ensemble
-
-    constant, white = _pairs("--current", options.current), _pairs("--current-var", options.current_var)
-    both = sorted(set(constant) & set(white))
-    if both:
-        raise ValueError(f"--current and --current-var both name {both[0]!r}; give one of them")
-    currents = {k: ConstantCurrent(mean=v) for k, v in constant.items()} | {
-        k: WhiteCurrent(v) for k, v in white.items()
-    }
-    return Ensemble(
-        _cell(name, options),
-        gain=_pairs("--gain", options.gain),
-        bias_mean=_pairs("--bias-mean", options.bias_mean),
-        bias_var=_pairs("--bias-var", options.bias_var),
-        current=currents,
-    )
-
-
-def _cell(name: str, options: EnsembleOptions) -> Cell:
-    from gatefield.cells import named_cell
-
-    more: dict[str, Any] = {"activation": options.activation.replace("-", "_")}
-    if options.step is not None:
-        if name != "leaky":
-            raise ValueError(f"--step is for the leaky cell, not for {name}")
-        more["step"] = options.step
-    return named_cell(name, **more)
-
-
 def _disc(text: str) -> tuple[float, float, float]:
     parts = text.split(",")
     try:
@@ -432,19 +368,12 @@ def _mean(field: Any, name: str) -> str:
     return "0" if abs(mean.value) < 1e-12 * float(field.variance[name].value) ** 0.5 else str(mean)
 
 
-def _shown(estimate: Any) -> str:
-    """An estimate in a table: infinite where a correlation does not decay within the run, NaN where there is none."""
-    if estimate.value == float("inf"):
-        return "beyond the longest lag"
-    return str(estimate) if estimate.value == estimate.value else "–"
-
-
 def _print_pairs(title: str, regime: str, rows: list[tuple[str, Any]], simulated: bool, other: str = "") -> None:
-    console = _console()
-    console.print(f"{title}: [bold]{regime}[/bold]{other}")
+    out = console()
+    out.print(f"{title}: [bold]{regime}[/bold]{other}")
     header = ("", "theory (N = ∞)", *(("simulation",) if simulated else ()))
-    cells = [(name, _shown(p.theory), *((_shown(p.simulation),) if simulated else ())) for name, p in rows]
-    console.print(_table(header, cells))
+    cells = [(name, shown(p.theory), *((shown(p.simulation),) if simulated else ())) for name, p in rows]
+    out.print(table(header, cells))
 
 
 def _print_report(result: Any, output: Path | None) -> None:
@@ -458,7 +387,7 @@ def _print_report(result: Any, output: Path | None) -> None:
     other = "" if simulation.regime == result.field.regime else f" (simulated: {simulation.regime})"
     _print_pairs(result.ensemble.title(), result.field.regime, rows, True, other)
     plural = "network" if simulation.networks == 1 else "networks"
-    _console().print(
+    console().print(
         f"Simulated: {simulation.networks} {plural} of {simulation.size} neurons, {simulation.steps} steps. "
         f"Slow: |λ − 1| < {result.slow_radius:g}.",
         soft_wrap=True,
@@ -470,9 +399,9 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
     from gatefield.estimates import Estimate
 
     theory = result.theory
-    console = _console()
+    out = console()
     regime = "" if theory.field.regime == theory.verdict else f" ({theory.field.regime})"
-    console.print(f"{result.ensemble.title()}: [bold]{theory.verdict}[/bold]{regime}")
+    out.print(f"{result.ensemble.title()}: [bold]{theory.verdict}[/bold]{regime}")
     rows = [("largest exponent (per step)", str(Estimate(theory.value, theory.error)))]
     first = result.spectra[0] if result.spectra else None
     if first is not None:
@@ -481,15 +410,15 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
             ("entropy rate per neuron (nats per step)", "entropy_rate"),
             ("participation ratio per neuron", "participation_ratio"),
         ]
-        rows = [(*rows[0], _shown(result.simulated("largest")))]
-        rows += [(title, "", _shown(result.simulated(name, per_neuron=True))) for title, name in named]
-        rows.append(("share of positive exponents", "", _shown(result.simulated("fraction_positive"))))
+        rows = [(*rows[0], shown(result.simulated("largest")))]
+        rows += [(title, "", shown(result.simulated(name, per_neuron=True))) for title, name in named]
+        rows.append(("share of positive exponents", "", shown(result.simulated("fraction_positive"))))
         if first.full:
-            rows.append(("mean exponent", "", _shown(result.simulated("mean"))))
-    console.print(_table(("", "theory (N = ∞)", *(("simulation",) if result.spectra else ())), rows))
+            rows.append(("mean exponent", "", shown(result.simulated("mean"))))
+    out.print(table(("", "theory (N = ∞)", *(("simulation",) if result.spectra else ())), rows))
     if first is not None:
         plural = "network" if len(result.spectra) == 1 else "networks"
-        console.print(
+        out.print(
             f"Simulated: {len(result.spectra)} {plural} of {first.neurons} neurons, {first.count} of {first.dimension} "
             f"exponents over {first.steps} steps.",
             soft_wrap=True,
@@ -498,12 +427,12 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
 
 
 def _print_edge(model: Any, law: Any, found: Any, output: Path | None) -> None:
-    console = _console()
+    out = console()
     from gatefield.sompolinsky import critical_gain
 
     state = "chaotic" if model.chaotic else "at rest"
     bias = f", bias {model.bias_std:g}" if model.bias_std else ""
-    console.print(
+    out.print(
         f"Reduced model of the LSTM at gain {model.gain:g}{bias}: [bold]{state}[/bold] "
         f"(critical gain {critical_gain(model.bias_std):.7g})",
         soft_wrap=True,
@@ -518,15 +447,15 @@ def _print_edge(model: Any, law: Any, found: Any, output: Path | None) -> None:
         ("growth at the static solution", f"{model.static_lyapunov_max:.7g}", ""),
         ("the notes' 1/τ_∞² (negative: imaginary)", f"{model.notes_relaxation:.6g}", ""),
     ]
-    console.print(_table(("", "flow", "map"), rows))
+    out.print(table(("", "flow", "map"), rows))
     gates = ", ".join(f"{name} {value:g}" for name, value in law.gates.items())
-    console.print(f"LSTM near its edge, leading order, gates {gates}:", soft_wrap=True)
+    out.print(f"LSTM near its edge, leading order, gates {gates}:", soft_wrap=True)
     named = [("E h²", law.second_moment), ("half-time (steps)", law.half_time), ("λ_max per step", law.lyapunov_max)]
-    console.print(_table(("", "onset law"), [(name, f"{value:.6g}") for name, value in named]))
+    out.print(table(("", "onset law"), [(name, f"{value:.6g}") for name, value in named]))
     if found is not None:
         columns = ("second_moment", "half_time", "lyapunov_max")
-        table = [(row["model"], *(_shown(row[name]) for name in columns)) for row in found.rows]
-        console.print(_table(("", "E h²", "half-time (steps)", "λ_max per step"), table))
+        rows = [(row["model"], *(shown(row[name]) for name in columns)) for row in found.rows]
+        out.print(table(("", "E h²", "half-time (steps)", "λ_max per step"), rows))
     message = "" if found is None else found.mean_field.message
     _print_messages([message] if message else [], output)
 
@@ -542,43 +471,43 @@ def _print_fixed_points(title: str, points: list[Any], output: Path | None) -> N
     rows.append(("growth", *(f"{p.growth:.6g}" for p in points)))
     rows.append(("stable", *("yes" if p.stable else "no" for p in points)))
     rows.append(("residual", *(f"{p.residual:.1g}" for p in points)))
-    console = _console()
+    out = console()
     plural = "fixed point" if len(points) == 1 else "fixed points"
-    console.print(f"{title}; N = ∞: [bold]{len(points)} {plural}[/bold]")
-    console.print(_table(("", *(f"root {i + 1}" for i in range(len(points)))), rows))
+    out.print(f"{title}; N = ∞: [bold]{len(points)} {plural}[/bold]")
+    out.print(table(("", *(f"root {i + 1}" for i in range(len(points)))), rows))
     _print_messages([], output)
 
 
 def _print_diagram(result: Any, output: Path | None) -> None:
-    console = _console()
+    out = console()
     x, y = result.plane.attrs["gain_x"], result.plane.attrs["gain_y"]
-    console.print(f"{result.ensemble.title()}; static states over gains {x} and {y}, N = ∞")
-    console.print(_table(("region", "share"), [(name, f"{share:.3f}") for name, share in result.shares.items()]))
+    out.print(f"{result.ensemble.title()}; static states over gains {x} and {y}, N = ∞")
+    out.print(table(("region", "share"), [(name, f"{share:.3f}") for name, share in result.shares.items()]))
     if result.tricritical is not None:
-        console.print(f"Tricritical point: {x} {result.tricritical[0]:.7g}, {y} {result.tricritical[1]:.7g}")
+        out.print(f"Tricritical point: {x} {result.tricritical[0]:.7g}, {y} {result.tricritical[1]:.7g}")
     if result.fold is not None and len(result.fold.gain_x):
         chosen = slice(None, None, max(1, len(result.fold.gain_x) // 8))
         columns = (result.fold.gain_x, result.fold.gain_y, result.fold.second_moment, result.fold.shaping)
         rows = [tuple(f"{v:.8g}" for v in row) for row in zip(*(c[chosen] for c in columns), strict=True)]
-        console.print("Folds:")
-        console.print(_table((x, y, "second moment", "shaping"), rows))
+        out.print("Folds:")
+        out.print(table((x, y, "second moment", "shaping"), rows))
     if result.chaos is not None and len(result.chaos.gain_x):
-        console.print("Onset of chaos, constant update gate:")
+        out.print("Onset of chaos, constant update gate:")
         onset = result.chaos
         rows = [
             (f"{a:.4g}", f"{(b + c) / 2:.4g} ± {(c - b) / 2:.2g}")
             for a, b, c in zip(onset.gain_x, onset.low, onset.high, strict=True)
         ]
-        console.print(_table((x, y), rows))
+        out.print(table((x, y), rows))
     _print_messages([], output)
 
 
 def _print_messages(messages: list[str], output: Path | None) -> None:
-    console = _console()
+    out = console()
     for message in messages:
-        console.print(f"[yellow]not converged[/yellow]: {message}", soft_wrap=True)
+        out.print(f"[yellow]not converged[/yellow]: {message}", soft_wrap=True)
     if output is not None:
-        console.print(f"Figure: {output}", soft_wrap=True)
+        out.print(f"Figure: {output}", soft_wrap=True)
 
 
 # ---- running ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
     from gatefield.exponents import LyapunovSpectrum
+    from gatefield.forecasting import Forecast
     from gatefield.initialisation import Initialisation
     from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
     from gatefield.lyapunov import LargestExponent
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from gatefield.slow_points import StatePoints
     from gatefield.sompolinsky import Reduced
     from gatefield.spectrum import SpectralCurve, SpectralField
+    from gatefield.training import Training
 
 
 def provenance(ensemble: Ensemble, **more: Any) -> dict[str, Any]:
@@ -309,6 +312,29 @@ def reduced_dataset(result: Reduced) -> xr.Dataset:
     }
     attrs = {"gain": result.gain, "bias_std": result.bias_std, "gatefield_version": __version__}
     return xr.Dataset(variables, lags, attrs)
+
+
+def training_dataset(result: Training) -> xr.Dataset:
+    """Losses and accuracies by network and epoch."""
+    histories = {
+        name: (("network", "epoch"), getattr(result, name), {"units": "1", "source": "training"})
+        for name in ("loss", "accuracy", "test_loss", "test_accuracy")
+    }
+    attrs = {
+        "task": result.task, "ensembles": json.dumps([e.describe() for e in result.ensembles]),
+        "settings": json.dumps(asdict(result.settings)), "seconds": result.seconds, "gatefield_version": __version__,
+    }  # fmt: skip
+    coords = {"epoch": np.arange(1, result.loss.shape[1] + 1), "network": np.arange(len(result.ensembles))}
+    return xr.Dataset(histories | {"lost": ("network", result.lost, {"units": "steps"})}, coords, attrs)
+
+
+def forecast_dataset(result: Forecast) -> xr.Dataset:
+    """Errors of forecasts by horizon."""
+    error = ("horizon", result.error, {"units": "deviations of the series", "source": "ridge regression"})
+    exponent = ((), result.lyapunov_max, _PER_STEP)
+    coords = {"horizon": ("horizon", result.horizons, {"units": "steps"})}
+    attrs = provenance(result.ensemble, size=result.size, seed=result.seed)
+    return xr.Dataset({"error": error, "lyapunov_max": exponent}, coords, attrs)
 
 
 def diagnosis_dataset(diagnosis: Diagnosis) -> xr.Dataset:

@@ -22,18 +22,33 @@ def plot_variance(curves: xr.Dataset) -> Figure:
     """[EOC Fig. 1]: the static equation, and static and dynamic C_0 against the gain."""
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    _images(left, curves)
-    left.set(title="Static equation", xlim=(0, 2), ylim=(0, 2))
-    excess = curves.gain.values - 2.0
-    right.plot(curves.gain, curves.static, label="static (unstable fixed point)", **STATIC)
-    right.plot(curves.gain, curves.dynamic, label="dynamic (chaotic state)", **DYNAMIC)
-    near = excess <= 1.0
-    for name, label in (("static_law", "series to $\\epsilon^3$"), ("dynamic_law", None)):
-        right.plot(curves.gain[near], curves[name][near], label=label, **LAW)
-    right.axvline(2.0, color="0.7", linewidth=0.8)
-    right.set(title="Variance", xlabel="gain $g$", ylabel="$C_0$", ylim=(0, None))
+    static_equation(left, curves, "Static equation", 2.0)
+    variances(right, curves)
     right.legend(frameon=False)
     return figure
+
+
+def static_equation(axes: Any, curves: xr.Dataset, title: str, end: float) -> None:
+    """The right-hand side of the static equation against C_0, with the diagonal."""
+    axes.plot(curves.variance, curves.variance, color="0.6", linewidth=1.0)
+    for i, gain in enumerate(curves.shown_gain.values):
+        style = {"color": f"C{i}", "linestyle": ("-", "--", "-.", ":")[i % 4], "linewidth": 1.6}
+        axes.plot(curves.variance, curves.image.sel(shown_gain=gain), label=f"$g = {gain:g}$", **style)
+    if "fixed_point" in curves:
+        axes.plot(curves.fixed_point, curves.fixed_point, "ko", markersize=5)
+    axes.set(xlabel="$C_0$", ylabel="right-hand side", title=title, xlim=(0, end), ylim=(0, end))
+    axes.legend(frameon=False)
+
+
+def variances(axes: Any, curves: xr.Dataset) -> None:
+    """Static and dynamic C_0 against the gain, with their series."""
+    axes.plot(curves.gain, curves.static, label="static (unstable fixed point)", **STATIC)
+    axes.plot(curves.gain, curves.dynamic, label="dynamic (chaotic state)", **DYNAMIC)
+    near = curves.gain.values <= 3.0
+    for name, label in (("static_law", "series to $\\epsilon^3$"), ("dynamic_law", None)):
+        axes.plot(curves.gain[near], curves[name][near], label=label, **LAW)
+    axes.axvline(2.0, color="0.7", linewidth=0.8)
+    axes.set(title="Variance", xlabel="gain $g$", ylabel="$C_0$", ylim=(0, None))
 
 
 def plot_bias(curves: xr.Dataset) -> Figure:
@@ -41,24 +56,27 @@ def plot_bias(curves: xr.Dataset) -> Figure:
     wide = curves.sizes["lstm_std"] > 0
     figure = Figure(figsize=(14.0 if wide else 10.0, 4.2), layout="constrained")
     panels = figure.subplots(1, 3 if wide else 2)
-    _images(panels[0], curves)
-    panels[0].plot(curves.fixed_point, curves.fixed_point, "ko", markersize=5)
-    panels[0].set(title=f"Static equation, $\\sigma_b = {curves.attrs['bias_std']:g}$", xlim=(0, 4), ylim=(0, 4))
-    line = panels[1]
-    line.loglog(curves.bias_std, curves.critical - 2.0, label="exact", **DYNAMIC)
-    line.loglog(curves.bias_std, curves.leading - 2.0, label=r"$2\cdot 3^{1/3}\sigma_b^{2/3}$", **LAW)
-    shown = curves.next_order.values > 2.0
-    line.loglog(
-        curves.bias_std[shown], curves.next_order[shown] - 2.0, label=r"$\ldots - (24/5)\,\sigma_b^2$", **STATIC
-    )
-    line.set(title="Critical line", xlabel=r"bias $\sigma_b$", ylabel="$g_c - 2$", ylim=(2e-3, 6.0))
-    line.legend(frameon=False)
+    static_equation(panels[0], curves, f"Static equation, $\\sigma_b = {curves.attrs['bias_std']:g}$", 4.0)
+    critical_line(panels[1], curves)
+    panels[1].legend(frameon=False)
     if wide:
-        _lstm_lines(panels[2], curves)
+        lstm_lines(panels[2], curves)
     return figure
 
 
-def _lstm_lines(axes: Any, curves: xr.Dataset) -> None:
+def critical_line(axes: Any, curves: xr.Dataset) -> None:
+    """g_c − 2 against σ_b, with its laws."""
+    axes.loglog(curves.bias_std, curves.critical - 2.0, label="exact", **DYNAMIC)
+    axes.loglog(curves.bias_std, curves.leading - 2.0, label=r"$2\cdot 3^{1/3}\sigma_b^{2/3}$", **LAW)
+    shown = curves.next_order.values > 2.0
+    axes.loglog(
+        curves.bias_std[shown], curves.next_order[shown] - 2.0, label=r"$\ldots - (24/5)\,\sigma_b^2$", **STATIC
+    )
+    axes.set(title="Critical line", xlabel=r"bias $\sigma_b$", ylabel="$g_c - 2$", ylim=(2e-3, 6.0))
+
+
+def lstm_lines(axes: Any, curves: xr.Dataset) -> None:
+    """Critical cell gains of LSTMs with a bias on their cell input, and what the notes take them to be."""
     for i, mode in enumerate(curves["mode"].values):
         style = {"marker": "os^"[i % 3], "linestyle": ("-", "--", "-.")[i % 3], "color": f"C{i}"}
         axes.loglog(curves.lstm_std, curves.lstm.sel(mode=mode) - 2.0, label=f"LSTM, {_mode(str(mode))}", **style)
@@ -187,12 +205,3 @@ def plot_hysteresis(loop: HysteresisLoop) -> Figure:
     axes.set(title=title, xlabel="cell gain", ylabel="$E\\,h^2$")
     axes.legend(frameon=False)
     return figure
-
-
-def _images(axes: Any, curves: xr.Dataset) -> None:
-    axes.plot(curves.variance, curves.variance, color="0.6", linewidth=1.0)
-    for i, gain in enumerate(curves.shown_gain.values):
-        style = {"color": f"C{i}", "linestyle": ("-", "--", "-.", ":")[i % 4], "linewidth": 1.6}
-        axes.plot(curves.variance, curves.image.sel(shown_gain=gain), label=f"$g = {gain:g}$", **style)
-    axes.set(xlabel="$C_0$", ylabel="right-hand side")
-    axes.legend(frameon=False)

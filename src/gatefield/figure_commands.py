@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 
 def figure(
-    name: Annotated[str, Parameter(help="cks1, cks2, cks3, or all.")],
+    name: Annotated[str, Parameter(help="cks1, cks2, cks3, cks4, eoc1, eoc2, or all.")],
     /,
     *,
     quick: Annotated[bool, Parameter(help="Small networks and few points, to see how it looks.")] = False,

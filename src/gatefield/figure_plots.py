@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from gatefield.edge_plots import DYNAMIC, LAW, STATIC, critical_line, lstm_lines, static_equation, variances
 from gatefield.plots import CURVE, DOTS, REGIONS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DASHES = ("-", "--", ":", "-.")
 MARKS = ("o", "s", "^", "D")
 FILLED = {"linestyle": "none", "color": "black", "markersize": 4.5, "linewidth": 0.9, "capsize": 2}
+HOLLOW = {"markerfacecolor": "white"}
 SYMBOLS = {
     "update": "a_z",
     "reset": "a_r",
@@ -236,6 +238,125 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
             handles += axes.plot(columns[here], rows[here], label=f"N = {data.scale.size}, $a_z = 0$: {kind}", **style)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="candidate gain $a_h$", ylabel="reset gain $a_r$")
     figure.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False, fontsize=8.5, handlelength=3.0)
+
+
+def draw_cks4(data: FigureData) -> Figure:
+    """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS Fig. 4]."""
+    figure = Figure(figsize=(14.0, 8.2), layout="constrained")
+    above, below = figure.subplots(2, 3)
+    maps = (
+        ("a", "slow_share", "eigenvalues per neuron, |λ − 1| < 0.05", "At the start, N = ∞"),
+        ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} accuracy; grey: never"),
+        ("c", "accuracy", "training accuracy", f"After {data.panels['c'].epochs} epochs"),
+    )
+    for axes, (letter, name, label, title) in zip(above, maps, strict=True):
+        panel = data.panels[letter]
+        axes.set_facecolor("0.85")
+        none = {"vmin": 0.0, "vmax": 1.0} if not np.isfinite(panel[name]).any() else {}
+        style = {"cmap": "viridis_r" if letter == "b" else "viridis", **none}
+        image = axes.pcolormesh(*_cells(panel), panel[name], **style)
+        axes.set(xticks=range(panel.sizes["candidate"]), yticks=range(panel.sizes["update"]))
+        axes.set_title(title, fontsize=10)
+        axes.set_xticklabels([f"{v:g}" for v in panel.candidate.values])
+        axes.set_yticklabels([f"{v:g}" for v in panel["update"].values])
+        axes.set(xlabel="candidate gain $a_h$", ylabel="update gain $a_z$")
+        figure.colorbar(image, ax=axes, label=label)
+        chaotic = data.panels["a"].lyapunov_max.values > 0.0
+        columns = np.arange(chaotic.shape[1])
+        for row in range(chaotic.shape[0]):
+            axes.plot(columns[chaotic[row]], np.full(chaotic[row].sum(), row), "k.", markersize=5, clip_on=False)
+    above[0].plot([], [], "k.", label="λ > 0: chaotic at the start")
+    above[0].legend(loc="upper left", fontsize=8)
+    about = data.panels["d"]
+    for axes, letter, name, label in (
+        (below[0], "d", "lyapunov_max", "λ at the start, per step"),
+        (below[1], "e", "slow_share", "slow modes at the start, per neuron"),
+    ):
+        panel = data.panels[letter]
+        for i, update in enumerate(panel["update"].values):
+            style = {"marker": "os^Dv"[i % 5], "color": f"C{i}", "linestyle": DASHES[i % 4], "linewidth": 1.0}
+            axes.plot(panel[name][i], panel.test_accuracy[i], label=f"$a_z = {update:g}$", markersize=5, **style)
+        axes.set(xlabel=label, ylabel="test accuracy")
+        axes.set_title(f"{about.data}, N = {about.hidden}, {about.epochs} epochs", fontsize=10)
+    below[0].axvline(0.0, color="0.6", linewidth=0.8)
+    below[0].legend(frameon=False, fontsize=8)
+    panel = data.panels["f"]
+    for i, horizon in enumerate(panel.horizon.values):
+        x, y = panel.exponent.values.ravel(), panel.error.sel(horizon=horizon).values.ravel()
+        order = np.argsort(x)
+        style = {"marker": MARKS[i % 4], "color": f"C{i}", "linestyle": DASHES[i % 4], "markersize": 4}
+        below[2].semilogy(
+            x[order], y[order], label=f"{horizon} step{'s' if horizon > 1 else ''} ahead", linewidth=1.0, **style
+        )
+    below[2].axvline(0.0, color="0.6", linewidth=0.8)
+    below[2].set(xlabel="λ under the series, per step", ylabel="error / deviation of the series")
+    below[2].set_title(f"Mackey–Glass, N = {panel.attrs['size']}", fontsize=10)
+    below[2].legend(frameon=False, fontsize=8)
+    for axes, letter in zip((*above, *below), "abcdef", strict=True):
+        _letter(axes, letter)
+    return figure
+
+
+def _cells(panel: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of unit cells about the gains, which are not evenly spaced."""
+    return np.arange(panel.sizes["candidate"] + 1) - 0.5, np.arange(panel.sizes["update"] + 1) - 0.5
+
+
+def draw_eoc1(data: FigureData) -> Figure:
+    """The static equation; C_0 against the gain; the autocorrelation [EOC Fig. 1]."""
+    figure = Figure(figsize=(14.0, 4.6), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    static_equation(left, data.panels["a"], "Static equation", 2.0)
+    panel = data.panels["b"]
+    variances(middle, panel)
+    _each(middle, panel.network_gain, panel.counted, label=f"networks of the map, N = {data.scale.size}", **HOLLOW)
+    middle.legend(frameon=False)
+    panel = data.panels["c"]
+    right.plot(panel.time, panel.flow, label="flow", **DYNAMIC)
+    right.plot(panel.lag, panel["map"], label="map", **STATIC)
+    rare = slice(None, None, 3)
+    _points(
+        right,
+        panel.lag[rare],
+        panel.counted[rare],
+        None,
+        label=f"networks of the map, N = {panel.attrs['size']}",
+        **HOLLOW,
+    )
+    right.plot(panel.time, 1.0 / np.cosh(panel.time / panel.decay_time), label=r"$1/\cosh(\kappa\tau)$, edge", **LAW)
+    right.set(title=f"Autocorrelation, $g = {panel.gain:g}$", xlabel=r"lag $\tau$ in steps", ylabel=r"$C(\tau)/C_0$")
+    right.legend(frameon=False)
+    for axes, letter in zip((left, middle, right), "abc", strict=True):
+        _letter(axes, letter)
+    return figure
+
+
+def draw_eoc2(data: FigureData) -> Figure:
+    """The static equation with a bias; the critical line; C_0 with its plateau; LSTMs' own lines [EOC Fig. 2]."""
+    figure = Figure(figsize=(12.0, 9.2), layout="constrained")
+    (left, line), (variance, own) = figure.subplots(2, 2)
+    static_equation(left, data.panels["a"], f"Static equation, $\\sigma_b = {data.panels['a'].bias_std:g}$", 4.0)
+    panel = data.panels["b"]
+    critical_line(line, panel)
+    biases = np.broadcast_to(panel.network_bias.values[:, None], panel.exponent.shape)
+    for here, fill, label in ((panel.exponent > 0.0, "black", "λ > 0"), (panel.exponent <= 0.0, "white", "λ ≤ 0")):
+        where = here.values
+        style = {"markerfacecolor": fill, "label": f"network of the map, N = {data.scale.size}, {label}"}
+        _points(line, biases[where], panel.network_gain.values[where] - 2.0, None, **style)
+    line.legend(frameon=False, fontsize=9)
+    panel = data.panels["c"]
+    variance.plot(panel.gain, panel.static, label="static $C_0$", **STATIC)
+    variance.plot(panel.gain, panel.dynamic, label="dynamic $C_0$", **DYNAMIC)
+    variance.plot(panel.gain, panel.plateau, label=r"its plateau $C_\infty$", **DYNAMIC | {"linestyle": "-."})
+    _each(variance, panel.network_gain, panel.counted, label=f"networks of the map, N = {data.scale.size}", **HOLLOW)
+    _each(variance, panel.network_gain, panel.counted_plateau, label="their plateaux", **HOLLOW | {"marker": "s"})
+    variance.axvline(panel.critical_gain, color="0.7", linewidth=0.8)
+    variance.set(title=f"Variance, $\\sigma_b = {panel.bias_std:g}$", xlabel="gain $g$", ylabel="$C$", ylim=(0, None))
+    variance.legend(frameon=False)
+    lstm_lines(own, data.panels["d"])
+    for axes, letter in zip((left, line, variance, own), "abcd", strict=True):
+        _letter(axes, letter)
+    return figure
 
 
 # ---- pieces ----

@@ -19,6 +19,9 @@ FIGURES = {
     "cks1": "gru_figures",
     "cks2": "gru_figures",
     "cks3": "lstm_figures",
+    "cks4": "training_figures",
+    "eoc1": "edge_figures",
+    "eoc2": "edge_figures",
 }
 DATA_SUFFIXES = (".nc", ".zarr")
 
@@ -28,7 +31,8 @@ def figure_data(name: str, *, quick: bool = False, seed: int = 0) -> FigureData:
 
     Args:
         name: one of `FIGURES`.
-        quick: small networks and few points, in seconds; otherwise the paper's sizes, in less than two minutes.
+        quick: small networks and few points, in seconds; otherwise the paper's sizes, in less than two minutes
+            ("cks4", which trains networks, takes ten).
         seed: of everything drawn.
 
     Raises:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gatefield.options import Whole, pairs
+from gatefield.command_options import Whole, pairs
 from gatefield.saving import check_output, save_figure
-from gatefield.showing import console, print_json, table
+from gatefield.terminal import console, print_json, table
 
 if TYPE_CHECKING:
     from gatefield.diagnosis import Diagnosis

@@ -14,14 +14,15 @@ _MAPS = Path("/proc/self/maps")
 _MANY_MAPS = 40_000
 
 
-def require(needed: float, *, what: str, size: int, power: float = 2.0) -> None:
+def require(needed: float, *, what: str, size: int, power: float = 2.0, name: str = "size") -> None:
     """Refuse `what` if it needs more bytes than are free.
 
     Args:
         needed: bytes.
         what: what needs them, for the message.
-        size: the argument `size` that causes it.
-        power: how the need grows with size.
+        size: the argument that causes it.
+        power: how the need grows with it.
+        name: of the argument.
 
     Raises:
         ValueError: too little memory is free; the message gives the size that would fit.
@@ -30,8 +31,8 @@ def require(needed: float, *, what: str, size: int, power: float = 2.0) -> None:
     if needed > free:
         fits = math.floor(size * (free / needed) ** (1.0 / power))
         raise ValueError(
-            f"size={size}: {needed / 2**30:.3g} GiB for {what}, but {free / 2**30:.3g} GiB are free; "
-            f"size={fits} would fit"
+            f"{name}={size}: {needed / 2**30:.3g} GiB for {what}, but {free / 2**30:.3g} GiB are free; "
+            f"{name}={fits} would fit"
         )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gatefield.reports import Report, SpectrumReport
     from gatefield.roots import ExcessCurve, FixedPoint
     from gatefield.spectrum import SpectralCurve, SpectralField
+    from gatefield.training import Training
 
 CURVE = {"color": "#d62728", "linewidth": 1.6}
 DOTS = {"color": "black", "markersize": 1.6, "linestyle": "none", "marker": "o", "markeredgewidth": 0}
@@ -288,3 +289,19 @@ def _draw_spectrum(figure: Figure, left: Axes, right: Axes, result: Report | Spe
 
 def _title(ensemble: Ensemble, regime: str) -> str:
     return f"{ensemble.title()} — {regime}"
+
+
+def plot_training(result: Training) -> Figure:
+    """Loss and accuracy against the epoch, in training and on sequences kept back."""
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        epochs = np.arange(1, result.loss.shape[1] + 1)
+        for prefix, style in (("", {"color": "#1f4e8c"}), ("test_", {"color": "#d62728", "linestyle": "--"})):
+            rows = getattr(result, prefix + name)
+            label = "test" if prefix else "training"
+            for i, row in enumerate(rows):
+                axes.plot(epochs, row, label=label if i == 0 else None, marker="o", markersize=3, **style)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.legend(frameon=False)
+    figure.suptitle(result.task)
+    return figure

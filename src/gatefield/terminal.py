@@ -1,4 +1,4 @@
-"""Text and tables on the terminal."""
+"""What commands print: numbers, tables, messages."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
+    """One JSON object on one line."""
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
 
 
 def console() -> Any:
-    """Standard output as rich writes it, 120 columns wide where it is no terminal."""
+    """Where tables go, as wide as the terminal."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 120, markup=True)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
-    """A table, its first column to the left, numbers to the right."""
+    """A table, its numbers to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -30,3 +30,10 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def shown(estimate: Any) -> str:
+    """An estimate in a table: infinite where a correlation does not decay within the run, NaN where there is none."""
+    if estimate.value == float("inf"):
+        return "beyond the longest lag"
+    return str(estimate) if estimate.value == estimate.value else "–"
