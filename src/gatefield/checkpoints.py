@@ -125,12 +125,13 @@ def _pickle(path: Path) -> dict[str, Any]:
 
     try:
         tree = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
+    except pickle.UnpicklingError:
         raise ValueError(
-            f"{str(path)!r} is not read: it needs code to run, or is damaged ({reason}); save model.state_dict() by "
+            f"{str(path)!r} is not read: it holds more than arrays and needs code to run; save model.state_dict(), by "
             "safetensors.torch.save_file"
         ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())[:120]}") from None
     if not isinstance(tree, Mapping):
         raise ValueError(f"{str(path)!r} holds a {type(tree).__name__}, not a state dict; save model.state_dict()")
     return {key: value for key, value in flatten(tree).items() if is_leaf(key)}

@@ -78,7 +78,7 @@ def verdict_of(
     parts = [_lead(kind, exponent, horizon, length, radius)]
     parts += [_remedy(layer, kind, factor)] if kind != "edge" else []
     parts += _saturation(gates, statistics)
-    parts += [] if theory is None else [_beside(theory, value)]
+    parts += [] if theory is None else [_beside(theory, exponent)]
     parts += [_outside(outliers)] if len(outliers) else []
     return Verdict(kind, float(horizon), factor, f"Layer {layer.name}: " + " ".join(parts))
 
@@ -132,13 +132,16 @@ def _saturation(gates: tuple[str, ...], statistics: Mapping[str, Any]) -> list[s
     return [f"{'; '.join(stuck)}: these learn little."] if stuck else []
 
 
-def _beside(theory: LargestExponent, value: float) -> str:
+def _beside(theory: LargestExponent, exponent: LayerExponent) -> str:
     expected = Estimate(theory.value, theory.error)
-    gap = value - theory.value
+    gap = exponent.value - theory.value
+    errors = np.nan_to_num([theory.error, exponent.error])
     text = f"A random network of the same statistics has λ_max = {expected}"
-    if abs(gap) < max(0.02, 4.0 * theory.error):
+    if abs(gap) < max(0.02, 4.0 * float(np.hypot(*errors))):
         return f"{text}, like it."
-    return f"{text}, {abs(gap):.2g} {'lower' if gap > 0 else 'higher'}: the rest is structure in the weights."
+    text += f", {abs(gap):.2g} {'lower' if gap > 0 else 'higher'}: the difference is what its weights "
+    text += "have beyond their variances, and at small N its size."
+    return text
 
 
 def _outside(outliers: ComplexArray) -> str:
