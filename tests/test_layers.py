@@ -25,17 +25,24 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands", "figure_commands", "train_command"),
+    ("sweep_commands", "figure_commands", "train_command", "layer_commands"),
     ("command_options", "terminal"),
     ("figures",),
     ("figure_plots",),
     ("gru_figures", "lstm_figures", "edge_figures", "training_figures"),
     ("panels",),
-    ("plots", "edge_plots", "datasets"),
+    ("plots", "edge_plots", "layer_plots", "datasets"),
     ("plans",),
     ("sweeps",),
     ("local_workers", "quantities"),
     ("points",),
+    ("torch", "flax"),
+    ("diagnosis", "initialisation"),
+    ("design",),
+    ("verdicts",),
+    ("checkpoints", "layer_growth", "slow_points"),
+    ("conventions",),
+    ("layers",),
     ("edge",),
     ("edge_curves", "coexistence"),
     ("comparison", "gate_statistics"),
@@ -69,6 +76,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "progress",
         "algebra",
         "background",
+        "gain_search",
         "grids",
         "records",
         "locks",
@@ -76,7 +84,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
 )
 SIDEWAYS: set[tuple[str, str]] = set()
-LAZY = {"datasets", "plots", "edge_plots"}
+LAZY = {"datasets", "plots", "edge_plots", "layer_plots"}
 TYPES_ONLY = {"datasets"}
 OPTIONAL = {"__main__"}  # rows that may be empty
 
@@ -94,6 +102,8 @@ HEAVY = (
     "psutil",
     "zarr",
     "distributed",
+    "torch",
+    "flax",
     "optax",
     "sklearn",
     "mlxtend",

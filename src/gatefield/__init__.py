@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from gatefield.cells import Leaky as Leaky
     from gatefield.cells import Vanilla as Vanilla
     from gatefield.cells import hard_tanh as hard_tanh
+    from gatefield.cells import relu as relu
     from gatefield.chaos import LyapunovReport as LyapunovReport
     from gatefield.chaos import SizeScaling as SizeScaling
     from gatefield.chaos import lyapunov_report as lyapunov_report
     from gatefield.chaos import lyapunov_sizes as lyapunov_sizes
+    from gatefield.checkpoints import read_layers as read_layers
     from gatefield.closures import Closure as Closure
     from gatefield.closures import closure as closure
     from gatefield.continuous import ContinuousLimit as ContinuousLimit
@@ -38,12 +40,19 @@ if TYPE_CHECKING:
     from gatefield.currents import WhiteCurrent as WhiteCurrent
     from gatefield.deterministic import DeterministicMeanField as DeterministicMeanField
     from gatefield.deterministic import deterministic_mean_field as deterministic_mean_field
+    from gatefield.diagnosis import Diagnosis as Diagnosis
+    from gatefield.diagnosis import diagnose_layer as diagnose_layer
     from gatefield.ensemble import Ensemble as Ensemble
     from gatefield.estimates import Estimate as Estimate
     from gatefield.exponents import LyapunovSpectrum as LyapunovSpectrum
     from gatefield.forecasting import Forecast as Forecast
     from gatefield.forecasting import forecast as forecast
     from gatefield.forecasting import mackey_glass as mackey_glass
+    from gatefield.initialisation import Initialisation as Initialisation
+    from gatefield.initialisation import initialize_layer as initialize_layer
+    from gatefield.layer_growth import LayerExponent as LayerExponent
+    from gatefield.layer_growth import layer_exponent as layer_exponent
+    from gatefield.layers import Layer as Layer
     from gatefield.long_term import LongTermJacobian as LongTermJacobian
     from gatefield.long_term import TrajectoryGrowth as TrajectoryGrowth
     from gatefield.long_term import long_term_jacobian as long_term_jacobian
@@ -76,6 +85,9 @@ if TYPE_CHECKING:
     from gatefield.scaling import gate_scaling as gate_scaling
     from gatefield.simulation import Simulation as Simulation
     from gatefield.simulation import simulate as simulate
+    from gatefield.slow_points import StatePoint as StatePoint
+    from gatefield.slow_points import StatePoints as StatePoints
+    from gatefield.slow_points import find_fixed_points as find_fixed_points
     from gatefield.snapshot import Snapshot as Snapshot
     from gatefield.spectrum import SpectralCurve as SpectralCurve
     from gatefield.spectrum import SpectralField as SpectralField
@@ -107,7 +119,7 @@ _HOMES = {
         "Boundary", "ChaosOnset", "PinchingExponent", "bifurcation_curve", "chaos_onset", "marginal_boundary",
         "pinching_exponent", "spectral_intercept", "tricritical_point",
     ),
-    "cells": ("GRU", "LSTM", "MGU", "Cell", "Leaky", "Vanilla", "hard_tanh"),
+    "cells": ("GRU", "LSTM", "MGU", "Cell", "Leaky", "Vanilla", "hard_tanh", "relu"),
     "currents": ("ConstantCurrent", "CorrelatedCurrent", "WhiteCurrent"),
     "deterministic": ("DeterministicMeanField", "deterministic_mean_field"),
     "ensemble": ("Ensemble",),
@@ -118,12 +130,18 @@ _HOMES = {
     "reports": ("Report", "report"),
     "roots": ("FixedPoint", "fixed_points"),
     "simulation": ("Simulation", "simulate"),
+    "slow_points": ("StatePoint", "StatePoints", "find_fixed_points"),
     "snapshot": ("Snapshot",),
     "spectrum": (
         "SpectralCurve", "SpectralField", "resolvent", "spectral_curve", "spectral_density", "spectral_edge",
         "spectral_mass", "spectral_radius", "support_exponent",
     ),
     "zero_state": ("ZeroFixedPoint", "zero_fixed_point"),
+    "checkpoints": ("read_layers",),
+    "diagnosis": ("Diagnosis", "diagnose_layer"),
+    "initialisation": ("Initialisation", "initialize_layer"),
+    "layer_growth": ("LayerExponent", "layer_exponent"),
+    "layers": ("Layer",),
     "closures": ("Closure", "closure"),
     "long_term": ("LongTermJacobian", "TrajectoryGrowth", "long_term_jacobian", "trajectory_growth"),
     "lstm_plane": ("Hysteresis", "StaticTransition", "hysteresis", "static_transition"),
@@ -143,13 +161,14 @@ _HOMES = {
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 _NAMESPACES = ("edge",)  # modules that are public as such
+_FRAMEWORKS = ("flax", "torch")  # likewise, each with an extra of its own
 
 __all__ = ["__version__", *_NAMESPACES, *sorted(_MODULES)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMESPACES:
+    if name in _NAMESPACES or name in _FRAMEWORKS:
         return import_module(f"gatefield.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'gatefield' has no attribute {name!r}")

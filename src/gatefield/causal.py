@@ -33,8 +33,10 @@ from gatefield.ensemble import Ensemble
 
 # Relative size of an innovation below which it is rounding.
 _NO_INNOVATION = 1e-13
-# The history grows in this many stages, so that early steps do not read its empty end.
+# The history grows in this many stages, so that early steps do not read its empty end. Each is compiled by itself,
+# which takes longer than short runs do.
 _STAGES = 3
+_SHORT = 100  # steps
 
 Bases = tuple[jax.Array, ...]
 
@@ -116,8 +118,9 @@ def causal_scan(
     """
     steps = jax.tree.leaves(inputs)[0].shape[0]
     state, bases, outputs, begin = start, tuple(jnp.zeros((0, size)) for _ in noise), [], 0
-    for stage in range(1, _STAGES + 1):
-        end = steps * stage // _STAGES
+    stages = _STAGES if steps > _SHORT else 1
+    for stage in range(1, stages + 1):
+        end = steps * stage // stages
         length = min(rows_after(end), noise[0].shape[0]) if noise else 0
         bases = tuple(jnp.concatenate([q, jnp.zeros((length - q.shape[0], size))]) for q in bases)
         now = jax.tree.map(lambda a, b=begin, e=end: a[b:e], inputs)

@@ -31,6 +31,11 @@ def hard_tanh(x: Any) -> Any:
     return jnp.clip(x, -1.0, 1.0)
 
 
+def relu(x: Any) -> Any:
+    """x where it is positive, else 0. Its slope at 0, where it has a kink, counts as 0."""
+    return jax.nn.relu(x)
+
+
 ACTIVATIONS: dict[str, Activation] = {"tanh": tanh, "hard_tanh": hard_tanh}
 
 

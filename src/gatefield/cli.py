@@ -24,6 +24,7 @@ from gatefield.command_options import (
     pairs,
 )
 from gatefield.figure_commands import figure
+from gatefield.layer_commands import diagnose, init
 from gatefield.saving import check_output, save_figure
 from gatefield.sweep_commands import status, sweep
 from gatefield.terminal import console, print_json, shown, table
@@ -44,6 +45,8 @@ app.command(figure)
 app.command(sweep)
 app.command(train)
 app.command(status)
+app.command(diagnose)
+app.command(init)
 
 
 @app.command

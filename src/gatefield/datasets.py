@@ -15,10 +15,12 @@ from gatefield import __version__
 if TYPE_CHECKING:
     from gatefield.boundaries import Boundary
     from gatefield.chaos import SizeScaling
+    from gatefield.diagnosis import Diagnosis
     from gatefield.ensemble import Ensemble
     from gatefield.estimates import Estimate
     from gatefield.exponents import LyapunovSpectrum
     from gatefield.forecasting import Forecast
+    from gatefield.initialisation import Initialisation
     from gatefield.long_term import LongTermJacobian, TrajectoryGrowth
     from gatefield.lyapunov import LargestExponent
     from gatefield.lyapunov_distribution import LyapunovDistribution
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from gatefield.pairs import Replicas
     from gatefield.reports import Report
     from gatefield.simulation import Simulation
+    from gatefield.slow_points import StatePoints
     from gatefield.sompolinsky import Reduced
     from gatefield.spectrum import SpectralCurve, SpectralField
     from gatefield.training import Training
@@ -352,3 +355,69 @@ def forecast_dataset(result: Forecast) -> xr.Dataset:
     coords = {"horizon": ("horizon", result.horizons, {"units": "steps"})}
     attrs = provenance(result.ensemble, size=result.size, seed=result.seed)
     return xr.Dataset({"error": error, "lyapunov_max": exponent}, coords, attrs)
+
+
+def diagnosis_dataset(diagnosis: Diagnosis) -> xr.Dataset:
+    """Eigenvalues and what they come to by step, leading exponents by index, statistics by pre-activation."""
+    spectra, statistics = diagnosis.spectra, diagnosis.statistics
+    z = np.stack([s.eigenvalues for s in spectra])
+    variables: dict[str, Any] = {
+        "eigenvalue": (("step", "mode", "part"), np.stack([z.real, z.imag], axis=-1), {"units": "1"}),
+        "lyapunov_max": ((), diagnosis.exponent.value, _PER_STEP),
+        "lyapunov_max_error": ((), diagnosis.exponent.error, _PER_STEP),
+    }
+    for name in ("radius", "slow"):
+        variables[name] = ("step", [getattr(s, name) for s in spectra], {"units": "1"})
+        predicted = [getattr(s, f"predicted_{name}") for s in spectra]
+        variables[f"predicted_{name}"] = (
+            "step",
+            [e.value for e in predicted],
+            {"units": "1", "source": "CKS 15, 30, 82"},
+        )
+    if diagnosis.exponents is not None:
+        found = diagnosis.exponents.exponents
+        variables["exponent"] = ("index", found.value, _PER_STEP)
+        variables["exponent_error"] = ("index", found.error, _PER_STEP)
+    if diagnosis.theory is not None:
+        variables["theory_lyapunov_max"] = ((), diagnosis.theory.value, _PER_STEP)
+        variables["theory_lyapunov_max_error"] = ((), diagnosis.theory.error, _PER_STEP)
+    for name in next(iter(statistics.values())).as_json():
+        column = [getattr(s, name) for s in statistics.values()]
+        variables[name if name not in variables else f"preactivation_{name}"] = (
+            "variable", np.array([np.nan if v is None else v for v in column], float), {"units": "1"}
+        )  # fmt: skip
+    coords = {"step": [s.step for s in spectra], "part": ["real", "imaginary"], "variable": list(statistics)}
+    attrs = provenance(diagnosis.ensemble, layer=diagnosis.layer.title(), verdict=diagnosis.verdict.text)
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def initialisation_dataset(made: Initialisation) -> xr.Dataset:
+    """Gains, standard deviations and biases by pre-activation; what was achieved."""
+    names = list(made.layer.names)
+    variables: dict[str, Any] = {
+        name: ("variable", [getattr(made, name).get(n, np.nan) for n in names], {"units": "1"})
+        for name in ("gain", "weight_std", "input_std", "bias")
+    }
+    variables["achieved"] = ((), made.achieved.value, {"quantity": made.target.quantity})
+    variables["achieved_error"] = ((), made.achieved.error)
+    attrs = provenance(made.layer.ensemble(), target=str(made.target), factor=made.factor, message=made.message)
+    return xr.Dataset(variables, coords={"variable": names}, attrs=attrs)
+
+
+def state_points_dataset(found: StatePoints) -> xr.Dataset:
+    """States, speeds and eigenvalues by point; raw points by start."""
+    layer, points = found.layer, found.points
+    shape = (0, layer.size, len(layer.cell.state_names))
+    z = np.stack([p.eigenvalues for p in points]) if points else np.zeros((0, shape[1] * shape[2]))
+    variables: dict[str, Any] = {
+        "state": (("point", "neuron", "variable"), np.stack([p.state for p in points]) if points else np.zeros(shape)),
+        "speed": ("point", [p.speed for p in points]),
+        "fixed": ("point", [p.fixed for p in points]),
+        "stable": ("point", [p.stable for p in points]),
+        "eigenvalue": (("point", "mode", "part"), np.stack([np.real(z), np.imag(z)], axis=-1)),
+        "raw": (("start", "neuron", "variable"), found.raw),
+        "raw_speed": ("start", found.raw_speed),
+    }
+    coords = {"variable": list(layer.cell.state_names), "part": ["real", "imaginary"]}
+    attrs = {"layer": layer.title(), "message": found.message, "gatefield_version": __version__}
+    return xr.Dataset(variables, coords=coords, attrs=attrs)

@@ -112,6 +112,20 @@ class Network:
             noise = jax.random.normal(jax.random.fold_in(key, 1_000_000), (size, len(ensemble.names)))
             self.biases = jnp.asarray(ensemble.means + np.sqrt(ensemble.static_variance) * noise, self.dtype)
 
+    @classmethod
+    def of(cls, ensemble: Ensemble, weights: Mapping[str, Any], biases: Any) -> Network:
+        """A network with given weights U_k (N, N), by pre-activation, and biases (N, K), in float64.
+
+        The ensemble gives the cell, and the currents of its runs.
+        """
+        network = cls.__new__(cls)
+        network.ensemble, network.size, network.seed = ensemble, len(biases), 0
+        network.dtype = np.dtype("float64")
+        with jax.enable_x64(True):
+            network.weights = {name: jnp.asarray(w, jnp.float64) for name, w in weights.items()}
+            network.biases = jnp.asarray(biases, jnp.float64)
+        return network
+
     def _draw(self, key: jax.Array, name: str, shape: tuple[int, int]) -> jax.Array:
         key = jax.random.fold_in(key, self.ensemble.names.index(name))
         scale = self.ensemble.gain[name] / np.sqrt(self.size)
@@ -157,7 +171,7 @@ class Network:
             for begin in track(range(0, steps, length), f"network of {self.size}"):
                 count = min(length, steps - begin)
                 now = {k: d[begin : begin + count] for k, d in drive.items()}
-                s, out = _run(cell, count, self._indexed_weights(), self.biases, now, s)
+                s, out = trajectory(cell, count, self._indexed_weights(), self.biases, now, s)
                 skip = max(0, steps - record - begin)
                 if skip < count:
                     parts.append((np.asarray(out[0][skip:]), np.asarray(out[1][skip:])))
@@ -325,9 +339,20 @@ def _scaled_normal(key: jax.Array, shape: tuple[int, int], dtype: str, scale: fl
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _run(
+def trajectory(
     cell: Cell, steps: int, weights: dict[int, jax.Array], biases: jax.Array, drive: dict[int, jax.Array], s: jax.Array
 ) -> tuple[jax.Array, Any]:
+    """State after some steps, and the states before each and the pre-activations in it.
+
+    Args:
+        cell: the cell.
+        steps: how many.
+        weights: U_k (N, N) by index of the pre-activation.
+        biases: (N, K).
+        drive: currents (steps, N) by index of the pre-activation.
+        s: state at the start, (N, D).
+    """
+
     def step(s: jax.Array, now: dict[int, jax.Array]) -> tuple[jax.Array, Any]:
         x = biases
         for k, values in now.items():
