@@ -18,7 +18,8 @@ from gatefield.initialisation import Initialisations, achieved, initialize_layer
 from gatefield.layers import Layer, inputs_by_layer
 
 try:
-    linen: Any = import_module("flax.linen")  # the framework: type checkers take the name for this module
+    import_module("flax")  # the framework: type checkers take the name for this module
+    linen: Any = import_module("flax.linen")
     nnx: Any = import_module("flax.nnx")
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
