@@ -140,6 +140,24 @@ def test_default_weights(kind: str, names: tuple[str, ...]) -> None:
     assert gf.zero_fixed_point(unbiased).spectral_radius == pytest.approx(0.644, abs=1e-3)
 
 
+@pytest.mark.parametrize(("kind", "forget", "radius"), [("GRU", 0.0, 0.75), ("LSTM", 0.0, 0.75), ("LSTM", 1.0, 0.981)])
+def test_orthogonal_weights(kind: str, forget: float, radius: float) -> None:
+    """A gain of 1 for every gate: ½ + ¼ at the zero state, and σ(1) + ¼ with a forget bias of 1."""
+    torch.manual_seed(0)
+    module = getattr(nn, kind)(INPUTS, 200)
+    with torch.no_grad():
+        for block in module.weight_hh_l0.chunk(len(module.weight_hh_l0) // 200):
+            nn.init.orthogonal_(block)
+        module.bias_ih_l0.zero_()
+        module.bias_hh_l0.zero_()
+        if forget:
+            module.bias_ih_l0[200:400] = forget  # i, f, g, o
+    layer = gt.read(module)["layer"]
+    assert max(layer.gain.values()) == pytest.approx(1.0, rel=3e-3)
+    ensemble = layer.ensemble()
+    assert gf.zero_fixed_point(ensemble).spectral_radius == pytest.approx(radius, abs=3e-3)
+
+
 # ---- diagnosis ----
 
 
