@@ -14,7 +14,7 @@ import xarray as xr
 from tests.commands import Command
 
 import gatefield as gf
-from gatefield import edge_figures, figures, gru_figures, lstm_figures, panels
+from gatefield import edge_figures, figures, gru_figures, lstm_figures, panels, training_figures
 from gatefield.figures import FIGURES, draw, figure_data, save_data
 from gatefield.gru_figures import boundary_height, gru
 from gatefield.panels import PAPER, QUICK, FigureData, Scale
@@ -38,6 +38,12 @@ def cks2() -> FigureData:
 @pytest.fixture(scope="module")
 def cks3() -> FigureData:
     return lstm_figures.cks3(TINY)
+
+
+@pytest.fixture(scope="module")
+def cks4() -> FigureData:
+    grid = replace(training_figures.SMALL, updates=(10.0,), hidden=8)
+    return training_figures.cks4(TINY, grid=grid, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +156,21 @@ def test_height_of_a_disc() -> None:
 
 
 @pytest.mark.slow
+def test_training(cks4: FigureData) -> None:
+    assert cks4.panels["c"].accuracy.shape == (1, 2)
+    start = cks4.panels["a"]
+    ensemble = gru(10.0, training_figures.RESET, 2.5)
+    network = gf.Network(ensemble, size=1000, seed=0)
+    near = np.abs(network.eigenvalues(network.run(200).snapshot()) - 1.0) < panels.NEAR
+    assert float(start.slow_share[0, 1]) == pytest.approx(near.mean(), rel=0.1)
+    assert start.lyapunov_max[0, 0] < 0.0 < start.lyapunov_max[0, 1]
+    radius = cks4.panels["e"].spectral_radius
+    assert radius[0, 0] < 1.0 < radius[0, 1]
+    assert np.isnan(cks4.panels["b"].epochs_to_level).all()  # in two epochs none learns
+    assert (cks4.panels["g"].error > 0.0).all()
+
+
+@pytest.mark.slow
 def test_edge_without_bias(eoc1: FigureData) -> None:
     panel = eoc1.panels["b"]
     # values.json, flow: C_0 at g = 4 is 1.924805414; the map lies a little below; at g = 2.5 ε = 1/4
@@ -241,7 +262,7 @@ def test_command(gatefield: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("cks9",), "figure 'cks9' is not known; use one of cks1, cks2, cks3, eoc1, eoc2, or all"),
+        (("cks9",), "figure 'cks9' is not known; use one of cks1, cks2, cks3, cks4, eoc1, eoc2, or all"),
         (("cks1", "--output", "x.txt"), "suffix"),
         (("cks1", "--data", "x.txt"), "the suffix must be one of .nc, .zarr"),
         (("cks1", "--data", "nowhere/x.nc"), "there is no folder 'nowhere'"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,10 +16,8 @@ from tests.all_cells import CASES, Case
 from tests.commands import Command
 
 import gatefield as gf
-from gatefield import forecasting, training, training_figures
-from gatefield.figure_plots import draw_cks4
+from gatefield import forecasting, training
 from gatefield.images import load_images
-from gatefield.panels import QUICK
 from gatefield.trainability import named_task
 
 ours = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
@@ -332,24 +329,6 @@ def test_mistakes_in_forecasts(change: dict[str, Any], said: str) -> None:
 
 
 # ---- rows, the figure, the command ----
-
-
-@pytest.mark.slow
-def test_figure() -> None:
-    grid = replace(training_figures.SMALL, updates=(10.0,), hidden=8)
-    data = training_figures.cks4(QUICK, grid=grid, workers=0)
-    assert data.panels["c"].accuracy.shape == (1, 2)
-    start = data.panels["a"]
-    ensemble = gf.Ensemble(gf.GRU(), {"update": 10.0, "reset": 0.1, "candidate": 2.5})
-    network = gf.Network(ensemble, size=1000, seed=0)
-    found = np.abs(network.eigenvalues(network.run(200).snapshot()) - 1.0) < 0.05
-    assert float(start.slow_share[0, 1]) == pytest.approx(found.mean(), rel=0.1)
-    assert start.lyapunov_max[0, 0] < 0.0 < start.lyapunov_max[0, 1]
-    assert np.isnan(data.panels["b"].epochs_to_level).all()  # in two epochs none learns
-    drawn = draw_cks4(data)
-    assert len(drawn.axes) == 9  # with three colour bars
-    assert data.to_dataset().attrs["figure"] == "cks4"
-    plt.close("all")
 
 
 def test_row_keeps_its_checkpoint(tmp_path: Path) -> None:

@@ -242,8 +242,8 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
 
 def draw_cks4(data: FigureData) -> Figure:
     """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS Fig. 4]."""
-    figure = Figure(figsize=(14.0, 8.2), layout="constrained")
-    above, below = figure.subplots(2, 3)
+    figure = Figure(figsize=(15.0, 8.2), layout="constrained")
+    above, below = (part.subplots(1, n) for part, n in zip(figure.subfigures(2, 1), (3, 4), strict=True))
     maps = (
         ("a", "slow_share", "eigenvalues per neuron, |λ − 1| < 0.05", "At the start, N = ∞"),
         ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} accuracy; grey: never"),
@@ -270,7 +270,8 @@ def draw_cks4(data: FigureData) -> Figure:
     about = data.panels["d"]
     for axes, letter, name, label in (
         (below[0], "d", "lyapunov_max", "λ at the start, per step"),
-        (below[1], "e", "slow_share", "slow modes at the start, per neuron"),
+        (below[1], "e", "spectral_radius", "spectral radius at the start"),
+        (below[2], "f", "slow_share", "slow modes at the start, per neuron"),
     ):
         panel = data.panels[letter]
         for i, update in enumerate(panel["update"].values):
@@ -279,20 +280,21 @@ def draw_cks4(data: FigureData) -> Figure:
         axes.set(xlabel=label, ylabel="test accuracy")
         axes.set_title(f"{about.data}, N = {about.hidden}, {about.epochs} epochs", fontsize=10)
     below[0].axvline(0.0, color="0.6", linewidth=0.8)
+    below[1].axvline(1.0, color="0.6", linewidth=0.8)
     below[0].legend(frameon=False, fontsize=8)
-    panel = data.panels["f"]
+    panel = data.panels["g"]
     for i, horizon in enumerate(panel.horizon.values):
         x, y = panel.exponent.values.ravel(), panel.error.sel(horizon=horizon).values.ravel()
         order = np.argsort(x)
         style = {"marker": MARKS[i % 4], "color": f"C{i}", "linestyle": DASHES[i % 4], "markersize": 4}
-        below[2].semilogy(
+        below[3].semilogy(
             x[order], y[order], label=f"{horizon} step{'s' if horizon > 1 else ''} ahead", linewidth=1.0, **style
         )
-    below[2].axvline(0.0, color="0.6", linewidth=0.8)
-    below[2].set(xlabel="λ under the series, per step", ylabel="error / deviation of the series")
-    below[2].set_title(f"Mackey–Glass, N = {panel.attrs['size']}", fontsize=10)
-    below[2].legend(frameon=False, fontsize=8)
-    for axes, letter in zip((*above, *below), "abcdef", strict=True):
+    below[3].axvline(0.0, color="0.6", linewidth=0.8)
+    below[3].set(xlabel="λ under the series, per step", ylabel="error / deviation of the series")
+    below[3].set_title(f"Mackey–Glass, N = {panel.attrs['size']}", fontsize=10)
+    below[3].legend(frameon=False, fontsize=8)
+    for axes, letter in zip((*above, *below), "abcdefg", strict=True):
         _letter(axes, letter)
     return figure
 

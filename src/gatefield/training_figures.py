@@ -47,9 +47,9 @@ def cks4(scale: Scale, seed: int = 0, *, grid: Grid | None = None, workers: int 
     """Training over (a_h, a_z) at a_r = 0.1, and what theory says of the same networks before it.
 
     The paper's task and grid at the size of scikit-learn's digits, 64 steps. a: share of eigenvalues near 1 at the
-    start, and where λ_max = 0. b: epochs to 75 % training accuracy. c: training accuracy at the end. d, e: accuracy on
-    images kept back against λ_max and against the share of slow modes. f: forecasts of Mackey–Glass by networks of
-    which nothing but the read-out is trained, against their λ_max under the series.
+    start, and where λ_max > 0. b: epochs to 75 % training accuracy. c: training accuracy at the end. d, e, f: accuracy
+    on images kept back against λ_max, spectral radius and share of slow modes. g: forecasts of Mackey–Glass by networks
+    of which nothing but the read-out is trained, against their λ_max under the series.
     """
     grid = (SMALL if scale.points <= 5 else Grid()) if grid is None else grid
     base = Ensemble(GRU(), {"reset": RESET})
@@ -79,6 +79,7 @@ def cks4(scale: Scale, seed: int = 0, *, grid: Grid | None = None, workers: int 
     coords = {"update": list(grid.updates), "candidate": list(grid.candidates)}
     share = shown(trained.slow_share, start | {"units": "1/neuron"})
     exponent = shown(trained.lyapunov_max, start | {"units": "1/step"})
+    radius = shown(trained.spectral_radius, start | {"units": "1"})
     accuracy = shown(last["test_accuracy"], counted)
     # Where some networks never reach the level the mean would be of the others alone.
     epochs = shown(reached.mean("replicate", skipna=False), counted | {"units": "epochs"})
@@ -87,8 +88,9 @@ def cks4(scale: Scale, seed: int = 0, *, grid: Grid | None = None, workers: int 
         "b": xr.Dataset({"epochs_to_level": epochs}, coords, {"level": LEVEL, **about}),
         "c": xr.Dataset({"accuracy": shown(last["accuracy"], counted)}, coords, about),
         "d": xr.Dataset({"test_accuracy": accuracy, "lyapunov_max": exponent}, coords, about),
-        "e": xr.Dataset({"test_accuracy": accuracy, "slow_share": share}, coords, about),
-        "f": _forecasts(grid, seed),
+        "e": xr.Dataset({"test_accuracy": accuracy, "spectral_radius": radius}, coords, about),
+        "f": xr.Dataset({"test_accuracy": accuracy, "slow_share": share}, coords, about),
+        "g": _forecasts(grid, seed),
     }
     return FigureData("cks4", panels, scale, seed)
 
