@@ -285,7 +285,8 @@ def _clusters(s: np.ndarray, u: np.ndarray, speed: np.ndarray, distance: float) 
             i for i in left if np.linalg.norm(s[i] - s[first]) < distance * scale and np.array_equal(u[i], u[first])
         ]  # fmt: skip
         clusters.append(np.array(near))
-        left = [i for i in left if i not in set(near)]
+        taken = set(near)
+        left = [i for i in left if i not in taken]
     return clusters
 
 
