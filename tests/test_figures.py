@@ -187,6 +187,13 @@ def test_edge_without_bias(eoc1: FigureData) -> None:
 
 
 @pytest.mark.slow
+def test_runs_shorter_than_the_lags_shown() -> None:
+    panel = edge_figures.eoc1(replace(TINY, steps=40)).panels["c"]
+    assert 10 < panel.sizes["lag"] < 60
+    assert float(panel.counted[0]) == float(panel["map"][0]) == 1.0
+
+
+@pytest.mark.slow
 def test_edge_with_bias(eoc2: FigureData) -> None:
     line = eoc2.panels["b"]
     assert (line.exponent.sel(ratio=0.6) < 0.0).all()

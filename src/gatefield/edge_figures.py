@@ -41,6 +41,7 @@ def eoc1(scale: Scale, seed: int = 0) -> FigureData:
     runs = simulated.result()
     measured = [[network.variance for network in group] for group in runs[:-1]]
     own = np.mean([network.autocorrelation[: _LAGS + 1] for network in runs[-1]], axis=0)
+    kept = kept[: len(own)]  # short runs hold fewer lags
     map_variance = [reduced(float(g)).map.variance for g in gains]
     shares, counted = {"units": "1", "source": "EOC 6"}, {"units": "1", "source": "simulation"}
     panels = {
