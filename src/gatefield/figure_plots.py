@@ -243,8 +243,8 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
 def draw_cks4(data: FigureData) -> Figure:
     """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS Fig. 4]."""
     figure = Figure(figsize=(15.0, 8.2), layout="constrained")
-    upper, lower = np.ravel(figure.subfigures(2, 1))
-    above, below = upper.subplots(1, 3), lower.subplots(1, 4)
+    rows: Any = figure.subfigures(2, 1)
+    above, below = rows[0].subplots(1, 3), rows[1].subplots(1, 4)
     maps = (
         ("a", "slow_share", "eigenvalues per neuron, |λ − 1| < 0.05", "At the start, N = ∞"),
         ("b", "epochs_to_level", "epochs", f"To {data.panels['b'].level:.0%} accuracy; grey: never"),
