@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -29,9 +29,6 @@ from gatefield.saving import check_output, save_figure
 from gatefield.sweep_commands import status, sweep
 from gatefield.terminal import console, print_json, shown, table
 from gatefield.train_command import train
-
-if TYPE_CHECKING:
-    pass
 
 app = App(
     name="gatefield",

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
 from gatefield.arguments import at_least, positive, whole
-from gatefield.cells import structure
 from gatefield.ensemble import Ensemble
+from gatefield.layers import Layer
 from gatefield.lyapunov import lyapunov_along
 from gatefield.network import Network, Path
-from gatefield.training import run_cell
 
 _SUBSTEPS = 10  # Runge–Kutta steps per unit of time
 _DELAY = 17  # τ of Mackey and Glass, mildly chaotic
@@ -143,18 +139,6 @@ def _ridge(features: np.ndarray, targets: np.ndarray, penalty: float) -> np.ndar
 
 def _driven(network: Network, values: np.ndarray, input_std: float, seed: int) -> Path:
     """The network's path under a series, from rest."""
-    cell, names = network.ensemble.cell, network.ensemble.names
     rng = np.random.default_rng([seed, 3])
-    zero = np.zeros((network.size, network.size))
-    sourced = [names[k] for group in structure(cell).groups for k in group.members]
-    weights = {
-        "recurrent": {name: network.weights.get(name, zero) for name in sourced},
-        "input": {name: input_std * rng.standard_normal((network.size, 1)) for name in names},
-        "bias": {name: network.biases[:, k] for k, name in enumerate(names)},
-    }
-    with jax.enable_x64(True):
-        run = jax.jit(partial(run_cell, cell, kept=len(values)))
-        states, preactivations = run(weights, jnp.asarray(values)[:, None, None])
-        after, x = np.asarray(states)[:, 0], np.asarray(preactivations)[:, 0]
-    before = np.concatenate([np.zeros_like(after[:1]), after[:-1]])
-    return Path(cell, before, x, after[-1])
+    wired = {name: input_std * rng.standard_normal((network.size, 1)) for name in network.ensemble.names}
+    return Layer.of(network, wired).run(values[:, None])

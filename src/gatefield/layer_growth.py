@@ -129,10 +129,7 @@ def _growth(
     """Log growth of each sequence's perturbation (sequences, 1, D, N) at each step, (steps, sequences)."""
 
     def one(s: jax.Array, frame: jax.Array, now: dict[int, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        inputs = biases
-        for k, values in now.items():
-            inputs = inputs.at[:, k].add(values)
-        return tangent.step(cell, weights, inputs, s, frame)
+        return tangent.step(cell, weights, tangent.driven(biases, now), s, frame)
 
     def body(carry: tuple[jax.Array, jax.Array], now: dict[int, jax.Array]) -> Any:
         s, frame = jax.vmap(one)(*carry, now)

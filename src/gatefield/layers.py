@@ -48,6 +48,15 @@ class Layer:
     framework: str = ""
     dtype: str = "float64"
 
+    @classmethod
+    def of(cls, network: Network, input_weights: Mapping[str, Any] | None = None) -> Layer:
+        """A network as a layer, with input weights W_k (N, M) if it is to have inputs; its currents are left out."""
+        ensemble = network.ensemble
+        sourced = [ensemble.names[k] for group in ensemble.structure.groups for k in group.members]
+        weights = dict(network.weights) or {sourced[0]: np.zeros((network.size, network.size))}
+        biases = {name: np.asarray(network.biases[:, k]) for k, name in enumerate(ensemble.names)}
+        return cls(ensemble.cell, weights, input_weights or {}, biases, "network")
+
     def __post_init__(self) -> None:
         sourceless = {self.names[k] for k in structure(self.cell).sourceless}
         for what in ("weights", "input_weights", "biases"):

@@ -354,9 +354,7 @@ def trajectory(
     """
 
     def step(s: jax.Array, now: dict[int, jax.Array]) -> tuple[jax.Array, Any]:
-        x = biases
-        for k, values in now.items():
-            x = x.at[:, k].add(values)
+        x = tangent.driven(biases, now)
         for group in structure(cell).groups:
             v = jax.vmap(partial(source_values, cell))(s, x)[:, group.members[0]]
             for k in group.members:
@@ -391,9 +389,7 @@ def _carry(
 
     def body(i: Any, carry: tuple[jax.Array, ...], quiet: int = 0) -> tuple[jax.Array, ...]:
         s, frame, record = carry
-        inputs = biases
-        for k, values in drive.items():
-            inputs = inputs.at[:, k].add(values[begin + i])
+        inputs = tangent.driven(biases, {k: values[begin + i] for k, values in drive.items()})
         s, frame = tangent.step(cell, weights, inputs, s, frame, formed=formed, quiet=quiet)
         return s, frame, record.at[i].set(s[:, -1])
 

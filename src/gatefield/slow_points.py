@@ -162,8 +162,7 @@ def find_fixed_points(
         ValueError: starts or inputs of the wrong shape or not finite, or states that do not fit into memory.
     """
     if isinstance(layer, Network):
-        biases = {name: np.asarray(layer.biases[:, k]) for k, name in enumerate(layer.ensemble.names)}
-        layer = Layer(layer.ensemble.cell, dict(layer.weights), {}, biases, "network")
+        layer = Layer.of(layer)
     s, u = _checked_starts(layer, starts), None
     u = _checked_inputs(layer, inputs, len(s))
     steps, rate = whole("steps", steps, 1), positive("rate", rate)

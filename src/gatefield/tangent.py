@@ -36,6 +36,13 @@ def cheaper_formed(cell: Cell, weights: Weights, count: int, size: int) -> bool:
     return formed < len(weights) * count
 
 
+def driven(biases: jax.Array, currents: dict[int, jax.Array]) -> jax.Array:
+    """Biases (N, K) with currents (N,) by index of the pre-activation: what there is before any source."""
+    for k, values in currents.items():
+        biases = biases.at[:, k].add(values)
+    return biases
+
+
 def step(
     cell: Cell,
     weights: Weights,

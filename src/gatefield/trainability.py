@@ -14,7 +14,6 @@ import xarray as xr
 from gatefield.arguments import known_names, whole
 from gatefield.ensemble import Ensemble
 from gatefield.lyapunov import lyapunov_max
-from gatefield.meanfield import mean_field
 from gatefield.spectrum import spectral_mass, spectral_radius
 from gatefield.tasks import Task, adding, copy_memory, sequential_images
 from gatefield.training import Settings, train
@@ -48,9 +47,10 @@ def named_task(name: str, *, data: str | Path = "digits", length: int | None = N
 
 def initial_state(ensemble: Ensemble, *, steps: int = 200, samples: int = 4000, seed: int = 0) -> dict[str, float]:
     """λ_max, spectral radius and share of slow modes of an infinite network without inputs."""
-    snapshot = mean_field(ensemble, steps=steps, samples=samples, seed=seed).snapshot
+    largest = lyapunov_max(ensemble, steps=steps, samples=samples, seed=seed)
+    snapshot = largest.field.snapshot
     return {
-        "lyapunov_max": float(lyapunov_max(ensemble, steps=steps, samples=samples, seed=seed).value),
+        "lyapunov_max": float(largest.value),
         "spectral_radius": float(spectral_radius(ensemble, snapshot).value),
         "slow_share": float(spectral_mass(ensemble, snapshot, center=1.0, radius=NEAR).value),
     }
