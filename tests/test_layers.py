@@ -55,7 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lyapunov",),
     ("roots", "long_term", "limits", "scaling", "closures"),
     ("spectrum", "zero_state"),
-    ("dyson", "ring"),
+    ("dyson", "ring", "exponent_curves"),
     ("response", "histories"),
     ("continuous", "sompolinsky"),
     ("stationary",),

@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from tests.all_cells import CASES
 
 import gatefield as gf
+from gatefield.exponent_curves import Curve
 from gatefield.histories import Histories, histories_of
 from gatefield.quadrature import gaussian_nodes
 from gatefield.ring import Edge, Ring, Unknowns, evaluate, solve
@@ -131,6 +132,41 @@ def test_the_ring_is_that_of_a_network(ensemble: gf.Ensemble, distance: float) -
         for s in (-1.0, -0.3, 0.05):
             direct = np.mean(np.log(np.abs(np.exp(s * m) - np.exp(1j * twist) * eigenvalues))) / m
             assert solve(ring, s, ring.start()).potential == pytest.approx(direct, abs=distance)
+
+
+def without(histories: Histories, first: int, last: int) -> Histories:
+    kept = np.delete(np.arange(histories.neurons), slice(first, last))
+    return replace(histories, **{n: getattr(histories, n)[kept] for n in ("f_s", "f_x", "c_s", "c_x")})
+
+
+@pytest.mark.parametrize("ensemble", [GRU, VANILLA], ids=["gru", "vanilla"])
+def test_what_neurons_add_to_the_potential(ensemble: gf.Ensemble) -> None:
+    """Φ is stationary in P and Q: leaving neurons out changes it by their shares, to first order."""
+    histories, s = made(ensemble, 96, 4), -0.5
+    ring, rest = Ring(histories, 0.7), Ring(without(histories, 10, 14), 0.7)
+    found = solve(ring, s, ring.start(), tolerance=1e-9)
+    after = solve(rest, s, found.unknowns, tolerance=1e-9)
+    assert found.potentials.shape == (96,)
+    expected = np.mean(np.delete(found.potentials, slice(10, 14))) - found.potential
+    assert abs(expected) > 1e-4
+    assert after.potential - found.potential == pytest.approx(expected, rel=0.15)
+
+
+def test_what_neurons_add_to_the_edge() -> None:
+    histories, s = made(GRU, 96, 4), 0.1
+    edge = Edge(Ring(histories, 0.7))
+    shares = edge.shares(s, 16)
+    assert np.mean(shares) == pytest.approx(edge.log_growth(s), abs=1e-9)
+    g = int(np.argmax(np.abs(shares)))
+    after = Edge(Ring(without(histories, 6 * g, 6 * g + 6), 0.7)).log_growth(s)
+    expected = (edge.log_growth(s) - shares[g]) / 15.0
+    assert after - edge.log_growth(s) == pytest.approx(expected, rel=0.15)
+
+
+def test_no_dimension_where_nothing_adds_up() -> None:
+    # near the onset of chaos the mean of max(exponent, 0) may come out below 0
+    curve = Curve(np.array([-1.0, -0.5, 0.0]), np.array([0.2, 0.5, 0.9]), np.array([-0.6, -0.3, -1e-5]), 0.05)
+    assert curve.dimension() == pytest.approx(0.1)
 
 
 def test_phases_are_turns() -> None:
@@ -256,7 +292,7 @@ def test_the_exact_map_has_the_published_numbers() -> None:
 
 @cache
 def chaotic() -> gf.LyapunovDistribution:
-    return gf.lyapunov_spectrum(VANILLA, window=4, samples=8000, steps=200)
+    return gf.lyapunov_spectrum(VANILLA, window=4, samples=2000, steps=200)
 
 
 def test_the_chaotic_map() -> None:

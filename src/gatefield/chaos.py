@@ -77,7 +77,7 @@ def lyapunov_report(
     Args:
         ensemble: the random networks.
         steps: of the mean field, and measured steps of each network after its transient.
-        samples: sampled neurons of the mean field.
+        samples: sampled neurons of the mean field; a quarter of them also over whole windows.
         seed: of everything drawn; network j has the seed seed + j.
         size: neurons of each network; none is simulated without it.
         networks: how many.
@@ -96,15 +96,20 @@ def lyapunov_report(
         for j in track(range(networks), "networks"):
             network = Network(ensemble, size=size, seed=seed + j)
             spectra.append(network.lyapunov_spectrum(steps, count=count, seed=seed + j))
-    theory = lyapunov_max(ensemble, steps=steps, samples=samples, seed=seed)
+    if window is None:
+        distribution = None
+        theory = lyapunov_max(ensemble, steps=steps, samples=samples, seed=seed)
+    else:
+        windows = max(16, whole("samples", samples) // 4)
+        distribution = lyapunov_spectrum(
+            ensemble, window=window, samples=windows, steps=max(64, whole("steps", steps)), seed=seed
+        )
+        theory = distribution.largest
     follow = None
     if pair:
         rate = min(abs(theory.value), 1.0) if np.isfinite(theory.value) else 1.0
         long_enough = int(np.clip(14.0 / max(rate, 1e-3), 60, 600))
         follow = replicas(ensemble, steps=long_enough, settle=steps // 2, samples=samples, seed=seed)
-    distribution = (
-        None if window is None else lyapunov_spectrum(ensemble, window=window, steps=max(64, steps), seed=seed)
-    )
     messages = [f"mean field: {theory.message}"] if theory.message else []
     messages += [f"network {j}: {s.message}" for j, s in enumerate(spectra) if s.message]
     if distribution is not None and distribution.message:

@@ -3,7 +3,8 @@
 Windows of sampled trajectories are closed into rings, whose Dyson equation (`ring`) gives F(s), the fraction of
 exponents below s, and the mean of max(exponent, s), its integral. A single phase is not enough: where gates are slow,
 much goes round the whole ring. The phases (2j + 1)π/T are together one ring of T turns. Both F and its integral are
-taken at a window m and at its halves with twice the turns: what these differ by is what the ends of a window do.
+taken at a window m and at its halves and quarters with as many more turns: what these differ by is what the ends of a
+window do. Short windows of many more neurons take away most of what is due to the few whose whole windows are solved.
 """
 
 from __future__ import annotations
@@ -14,24 +15,26 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
 from gatefield.arguments import whole
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches, plain
+from gatefield.exponent_curves import Curve, Family, Level
 from gatefield.histories import Histories, histories_of
 from gatefield.lyapunov import LargestExponent, largest_exponent, runs_with_growth
 from gatefield.progress import progress
-from gatefield.ring import Edge, Ring, RingSolution, solve, solve_path
+from gatefield.ring import Edge, Ring, solve, solve_path
 from gatefield.snapshot import Snapshot
 
-_GROUPS = 4  # of neurons, for errors
+_GROUPS = 16  # of neurons, for errors
+_POOL = 8000  # neurons of the mean field, or four times the windows
+_SHORT_ONES = 16  # short windows for each whole one, as far as there are neurons
 _PHASES = 32  # where nothing moves and a step is as good as a window
 _ROUND = 64  # steps of all turns of a window together, at least two turns
-_CHECKED = 6  # exponents at which groups are solved by themselves
-_LINEAR, _QUADRATIC = 1.0, 1.0 / 3.0  # of F_m − F_{m/2} is left where ends matter as 1/m or as 1/m²
+_SHORT_TURNS = 4  # of short windows, which only carry what is known of few neurons over to all
+_SHARE = 1.0 / 3.0  # of F_m − F_{m/2} is left if the ends of a window matter as 1/m²
 _LOWEST_FRACTION = 3e-3  # the curve is followed down to there
 _LOWEST = -30.0  # below the largest exponent, or to there
 _FAR = (-6.0, -12.0, -18.0, -24.0, -30.0, -40.0)  # where one step's determinant is read off
@@ -41,86 +44,11 @@ _TOLERANCE = 1e-4  # residual with which a point counts as solved
 
 
 @dataclass(frozen=True, eq=False)
-class _Curve:
-    """F and the mean of max(exponent, s) at ascending s, and the largest exponent."""
-
-    s: np.ndarray
-    fraction: np.ndarray
-    potential: np.ndarray
-    edge: float
-
-    @cached_property
-    def _knots(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        below = self.s < self.edge - 1e-6
-        s = np.append(self.s[below], self.edge)
-        fraction = np.append(np.maximum.accumulate(np.clip(self.fraction[below], 0.0, 1.0)), 1.0)
-        return s, fraction, np.append(self.potential[below], self.edge)
-
-    @property
-    def tail(self) -> float:
-        """d log F/ds at the lower end; infinite where nothing is left there."""
-        s, fraction, _ = self._knots
-        if len(s) < 3 or fraction[0] <= 1e-12:
-            return np.inf
-        return max(float(np.log(fraction[1] / fraction[0]) / (s[1] - s[0])), 1e-3)
-
-    def below(self, s: Any) -> np.ndarray:
-        """F at any s: an exponential tail below, 1 above."""
-        knots, fraction, _ = self._knots
-        s = np.asarray(s, float)
-        if len(knots) == 1:
-            return np.where(s < knots[0], 0.0, 1.0)
-        logs = np.log(np.maximum(fraction, 1e-15))  # straight where F is an exponential, as it is far down
-        inside = np.exp(PchipInterpolator(knots, logs)(np.clip(s, knots[0], knots[-1])))
-        if not np.isfinite(self.tail):
-            return np.where(s < knots[0], 0.0, inside)
-        return np.where(s < knots[0], fraction[0] * np.exp(self.tail * np.minimum(s - knots[0], 0.0)), inside)
-
-    def mean_above(self, s: float) -> float:
-        """Mean of max(exponent, s)."""
-        knots, fraction, potential = self._knots
-        if s >= self.edge or len(knots) == 1:
-            return max(s, self.edge)
-        if s <= knots[0]:
-            return float(potential[0] - (fraction[0] - self.below(s)) / self.tail)
-        return float(CubicHermiteSpline(knots, potential, fraction)(s))
-
-    def dimension(self) -> float:
-        """Share of the largest exponents whose sum is zero: Φ(s) = s F(s) at the last of them."""
-        if self.edge <= 0.0:
-            return 0.0
-
-        def total(s: float) -> float:
-            return self.mean_above(s) - s * float(self.below(s))
-
-        low = -1.0
-        while total(low) > 0.0:
-            low *= 2.0
-            if low < 4.0 * _LOWEST:
-                return 1.0
-        root: Any = brentq(total, low, 0.0, xtol=1e-10)
-        return 1.0 - float(self.below(root))
-
-    def mean(self) -> float:
-        """Of all exponents."""
-        _, fraction, potential = self._knots
-        return float(potential[0] - (fraction[0] / self.tail if np.isfinite(self.tail) else 0.0))
-
-    def quantile(self, share: np.ndarray) -> np.ndarray:
-        """The exponents below which these shares lie."""
-        knots, _, _ = self._knots
-        low = knots[0] - (30.0 / self.tail if np.isfinite(self.tail) else 0.0)
-        grid = np.concatenate([np.linspace(low, knots[0], 2000)[:-1], np.linspace(knots[0], knots[-1], 4000)])
-        values = self.below(grid) + 1e-15 * np.arange(len(grid))
-        return np.interp(share, values, grid, left=-np.inf)
-
-
-@dataclass(frozen=True, eq=False)
 class LyapunovDistribution:
     """Lyapunov exponents of an infinite network, per step; dimension and entropy are per neuron.
 
-    Values are extrapolated in the window. Errors hold what differs between independent groups of sampled neurons, and
-    half of what the window and its halves differ by.
+    Values are extrapolated in the window. Errors hold the scatter of sixteen groups of neurons, and what the window
+    and its halves differ by, or half of what these and their quarters differ by if that is more.
 
     Attributes:
         s: where the equations were solved, ascending.
@@ -149,9 +77,7 @@ class LyapunovDistribution:
     determinant: Estimate
     residual: float
     message: str
-    _best: _Curve
-    _windows: tuple[_Curve, _Curve]
-    _parts: tuple[_Curve, ...]
+    _family: Family
 
     @property
     def points(self) -> int:
@@ -163,9 +89,6 @@ class LyapunovDistribution:
         """Whether `message` is empty."""
         return not self.message
 
-    def _estimate(self, function: Callable[[_Curve], Any], scale: float = 1.0) -> Estimate:
-        return _estimate(function, self._best, self._windows, self._parts, scale)
-
     @property
     def _states(self) -> int:
         return len(self.ensemble.cell.state_names)
@@ -173,38 +96,38 @@ class LyapunovDistribution:
     def fraction_below(self, s: Any) -> Estimate:
         """Share of all exponents below s, an array of any shape."""
         at = np.asarray(s, float)
-        return self._estimate(lambda curve: curve.below(at))
+        return self._family.estimate(lambda curve: curve.below(at))
 
     def exponents(self, quantiles: Any) -> Estimate:
         """The exponents below which these shares of all exponents lie."""
         share = np.asarray(quantiles, float)
         if np.any(~((share >= 0.0) & (share <= 1.0))):
             raise ValueError(f"quantiles={quantiles!r} must lie in [0, 1]")
-        return self._estimate(lambda curve: curve.quantile(share))
+        return self._family.estimate(lambda curve: curve.quantile(share))
 
     @cached_property
     def kaplan_yorke_dimension(self) -> Estimate:
         """D_KY/N: D times the share of largest exponents whose sum is zero."""
-        return self._estimate(_Curve.dimension, self._states)
+        return self._family.estimate(Curve.dimension, self._states)
 
     @cached_property
     def entropy_rate(self) -> Estimate:
         """h/N: sum of the positive exponents per neuron, nats per step."""
-        return self._estimate(lambda curve: max(curve.mean_above(0.0), 0.0), self._states)
+        return self._family.estimate(lambda curve: max(curve.mean_above(0.0), 0.0), self._states)
 
     @cached_property
     def fraction_positive(self) -> Estimate:
         """Share of all exponents above 0."""
-        return self._estimate(lambda curve: 1.0 - float(curve.below(0.0)))
+        return self._family.estimate(lambda curve: 1.0 - float(curve.below(0.0)))
 
     @cached_property
     def mean(self) -> Estimate:
         """Mean exponent, as F integrates to; compare `determinant`."""
         if not np.isfinite(self.determinant.value):
             return Estimate(float("-inf"), float("nan"))
-        found = self._estimate(_Curve.mean)
-        tail = self._best.tail
-        left = 0.3 * float(self._best.below(self.s[0])) / tail if np.isfinite(tail) else 0.0
+        tail = self._family.best.tail  # of all: few exponents are so far down
+        found = self._family.estimate(lambda curve: curve.mean(tail))
+        left = 0.3 * float(self._family.best.below(self.s[0])) / tail if np.isfinite(tail) else 0.0
         return Estimate(found.value, float(np.hypot(found.error, left)))
 
     def as_json(self) -> dict[str, Any]:
@@ -233,22 +156,6 @@ class LyapunovDistribution:
         return lyapunov_distribution_dataset(self)
 
 
-def _estimate(
-    function: Callable[[_Curve], Any],
-    best: _Curve,
-    windows: tuple[_Curve, _Curve],
-    parts: tuple[_Curve, ...],
-    scale: float = 1.0,
-) -> Estimate:
-    """A function of the curve: of the extrapolated one, with the scatter of the groups and half the window's effect."""
-    value = np.asarray(function(best), float) * scale
-    with np.errstate(invalid="ignore"):
-        effect = 0.5 * scale * np.abs(np.asarray(function(windows[0])) - np.asarray(function(windows[1])))
-        scatter = scale * from_batches([function(p) for p in parts]).error if len(parts) > 1 else 0.0
-    error = np.hypot(effect, scatter)
-    return Estimate(value, error) if np.ndim(value) else Estimate(float(value), float(error))
-
-
 def lyapunov_spectrum(
     ensemble: Ensemble,
     *,
@@ -263,9 +170,9 @@ def lyapunov_spectrum(
 
     Args:
         ensemble: the random networks.
-        window: steps m of each window, even and at least 4. Time grows as m³. Slow gates need windows longer than
-            their correlation time; `window_effect` and the errors tell.
-        samples: windows, each of another neuron, at least 16.
+        window: steps m of each window, even and at least 4. Time grows as m² to m³. Slow gates need windows longer
+            than their correlation time; `window_effect` and the errors tell.
+        samples: windows, each of another neuron, at least 16. Short windows are taken of sixteen times as many.
         seed: of everything drawn.
         points: how many s to solve at, at least 6; they are chosen where the curve changes.
         steps: of the mean field before the windows, at least 64.
@@ -278,24 +185,31 @@ def lyapunov_spectrum(
     points, steps = whole("points", points, 6), whole("steps", steps, 64)
     if window % 2:
         raise ValueError(f"window={window} must be even: its halves are solved too")
-    largest, histories = _sampled(ensemble, window, samples, seed, steps, initial)
-    if histories.groups == 0:
+    sampled = _sampled(ensemble, window, samples, seed, steps, initial)
+    if sampled.windows.groups == 0:
         raise ValueError(f"gain={dict(ensemble.gain)}: no neuron acts on another; give a gain that does")
-    with threadpool_limits(1, user_api="blas"), progress(_work(histories, points), "exponents") as report:
-        return _solved(ensemble, histories, largest, points, seed, report)
+    with threadpool_limits(1, user_api="blas"), progress(_work(sampled, points), "exponents") as report:
+        return _solved(ensemble, sampled, points, seed, report)
 
 
-def _work(histories: Histories, points: int) -> int:
+def _work(sampled: _Sampled, points: int) -> int:
     """Solutions that a progress bar counts, if nothing rests."""
-    return points * sum(len(rings) for rings in _levels(histories, False)) + 2 * _GROUPS * _CHECKED
+    return points * sum(len(rings) for rings in _levels(sampled, False))
 
 
-def _sampled(
-    ensemble: Ensemble, window: int, samples: int, seed: int, steps: int, initial: float
-) -> tuple[LargestExponent, Histories]:
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """Windows of some neurons, and short ones, a part of those, of all."""
+
+    largest: LargestExponent
+    windows: Histories
+    pool: Histories
+
+
+def _sampled(ensemble: Ensemble, window: int, samples: int, seed: int, steps: int, initial: float) -> _Sampled:
     """The largest exponent by the tangent mean field, and windows of the neurons of the same run."""
     total = steps + window + 1
-    neurons = max(8000, samples)
+    neurons = max(_POOL, 4 * samples)
     done, states, xs = [], [], []
     for run in runs_with_growth(ensemble, steps=total, samples=neurons, seed=seed, initial=initial):
         done.append(run)
@@ -305,21 +219,46 @@ def _sampled(
     if largest.field.regime == "quiescent" and ensemble.zero_is_fixed:
         rest = Snapshot.at_zero(ensemble, samples=samples, seed=seed)
         still = (np.repeat(a[None], window + 1, axis=0) for a in (rest.state, rest.preactivations))
-        return largest, histories_of(ensemble, *still)
-    each = -(-samples // len(states))
-    chosen = (np.concatenate([a[:, :each] for a in arrays], axis=1) for arrays in (states, xs))
-    return largest, histories_of(ensemble, *chosen)
+        windows = histories_of(ensemble, *still)
+        return _Sampled(largest, windows, windows)
+    state, x = (np.concatenate(arrays, axis=1) for arrays in (states, xs))
+    short = window // _pieces(window) + 1
+    many, few = (_spread(state.shape[1], count) for count in (_SHORT_ONES * samples, samples))
+    windows, pool = (histories_of(ensemble, state[-m:, n], x[-m:, n]) for m, n in ((window + 1, few), (short, many)))
+    return _Sampled(largest, windows, pool)
 
 
-def _levels(histories: Histories, resting: bool) -> tuple[list[Ring], list[Ring]]:
-    """Rings to average over, and those of half the window; at rest, of one step with many turns and half as many."""
+def _spread(total: int, count: int) -> np.ndarray:
+    """Some of all neurons, evenly, so that groups of them are parts of the groups of all."""
+    return np.linspace(0, total, min(total, count), endpoint=False).astype(int)
+
+
+def _pieces(window: int) -> int:
+    """Into how many short windows a window is cut: of 8 steps, or of fewer."""
+    if window % 8 == 0 and window >= 32:
+        return window // 8
+    return 4 if window % 4 == 0 and window >= 16 else 2
+
+
+def _levels(sampled: _Sampled, resting: bool) -> list[list[Ring]]:
+    """Rings to average over: short windows of all neurons and of some; then of these whole ones, halves and quarters.
+
+    At rest they are of one step with many turns, and half as many.
+    """
+    windows, pool = sampled.windows, sampled.pool
     if resting:
-        still = histories.split(histories.steps).part(slice(None, None, histories.steps))
-        return _phases(still, 2 * _PHASES), _phases(still, _PHASES)
-    if histories.memory == 0:  # white P and Q: all phases say the same
-        return [Ring(histories)], [Ring(histories.split(2))]
-    turns = max(2, _ROUND // histories.steps)
-    return _phases(histories, turns), _phases(histories.split(2), 2 * turns)
+        still = windows.split(windows.steps).part(slice(None, None, windows.steps))
+        return [_phases(still, 2 * _PHASES), _phases(still, _PHASES)]
+    pieces = windows.steps // pool.steps
+    cuts = [windows.split(c) for c in ((1, 2, 4) if windows.steps % 4 == 0 and windows.steps >= 16 else (1, 2))]
+    if windows.memory == 0:  # white P and Q: all phases say the same
+        return [[Ring(h)] for h in (pool, windows.split(pieces), *cuts)]
+    turns = max(2, _ROUND // windows.steps)
+    return [
+        _phases(pool, _SHORT_TURNS),
+        _phases(windows.split(pieces), _SHORT_TURNS),
+        *(_phases(h, turns * (windows.steps // h.steps)) for h in cuts),
+    ]
 
 
 def _phases(histories: Histories, turns: int) -> list[Ring]:
@@ -329,80 +268,85 @@ def _phases(histories: Histories, turns: int) -> list[Ring]:
 
 def _solved(
     ensemble: Ensemble,
-    histories: Histories,
-    largest: LargestExponent,
+    sampled: _Sampled,
     points: int,
     seed: int,
     report: Callable[[int], None],
 ) -> LyapunovDistribution:
+    largest = sampled.largest
     resting = largest.field.regime in ("quiescent", "fixed point")
-    levels = _levels(histories, resting)
-    edges = [largest.value] * 2 if resting else [_edge(rings[0]) for rings in levels]  # the smallest phase grows most
-    s = _chosen(histories, max(edges), points, resting)
-    curves, all_solutions = [], []
-    for rings, edge in zip(levels, edges, strict=True):
-        paths = []
-        for ring in rings:
-            paths.append(list(solve_path(ring, s)))
-            report(len(s))
-        curves.append(_curve(paths, edge))
-        all_solutions.append(paths)
-    full, half = curves
-    best = _extrapolated(full, half)
-    middle = len(levels[0]) // 2
-    parts = () if resting else _parts(levels[0], middle, full, all_solutions[0][middle], report)
-    residual = max(one.residual for paths in all_solutions for path in paths for one in path)
-    known = best, (full, half), parts
+    rings = _levels(sampled, resting)
+    edges = [largest.value] * len(rings)
+    if not resting:
+        edges = [_edge(phases[0]) for phases in rings]  # the smallest phase grows most
+    s = _chosen(sampled.windows, max(edges), points, resting)
+    levels, worst = [], 0.0
+    for phases, edge in zip(rings, edges, strict=True):
+        level, residual = _level(phases, s, edge, resting, report)
+        levels.append(level)
+        worst = max(worst, residual)
+    family = _family(levels, s, resting)
     result = LyapunovDistribution(
         ensemble=ensemble,
         s=s,
-        fraction=_estimate(lambda curve: curve.below(s), *known),
-        window=levels[0][0].histories.steps,
-        samples=levels[0][0].histories.neurons,
+        fraction=family.estimate(lambda curve: curve.below(s)),
+        window=1 if resting else sampled.windows.steps,
+        samples=sampled.windows.neurons,
         seed=seed,
-        window_effect=full.fraction - half.fraction,
-        edge=_estimate(lambda curve: curve.edge, *known),
+        window_effect=family.windows[0].fraction - family.windows[1].fraction,
+        edge=family.estimate(lambda curve: curve.edge),
         largest=largest,
-        determinant=_determinant(histories),
-        residual=residual,
+        determinant=_determinant(sampled.pool),
+        residual=worst,
         message="",
-        _best=best,
-        _windows=(full, half),
-        _parts=parts,
+        _family=family,
     )
     object.__setattr__(result, "message", _complaint(result))
     return result
 
 
-def _curve(paths: list[list[RingSolution]], edge: float) -> _Curve:
-    """Averages over phases."""
-    s = np.array([one.s for one in paths[0]])
-    fraction, potential = (
-        np.mean([[getattr(one, n) for one in p] for p in paths], axis=0) for n in ("fraction", "potential")
-    )
-    return _Curve(s, fraction, potential, edge)
+def _level(
+    rings: list[Ring], s: np.ndarray, edge: float, resting: bool, report: Callable[[int], None]
+) -> tuple[Level, float]:
+    """Averages over phases, and the largest residual."""
+    paths = []
+    for ring in rings:
+        paths.append(list(solve_path(ring, s)))
+        report(len(s))
+    fraction = np.mean([[one.fraction for one in path] for path in paths], axis=0)
+    each = np.mean([[one.potentials for one in path] for path in paths], axis=0)  # (S, n)
+    potential, residual = each.mean(axis=1), max(one.residual for path in paths for one in path)
+    if each.shape[1] < _GROUPS:  # a single neuron stands for all
+        none = np.zeros((_GROUPS, len(s)))
+        return Level(fraction, potential, edge, none, none[:, 0]), residual
+    groups = np.array_split(each.T, np.linspace(0, each.shape[1], _GROUPS + 1).astype(int)[1:-1])
+    shares = np.stack([group.mean(axis=0) for group in groups]) - potential
+    moved = np.zeros(_GROUPS)
+    if not resting:
+        top, step = Edge(rings[0]), 1e-3
+        slope = (top.log_growth(edge + step) - top.log_growth(edge - step)) / (2.0 * step)
+        moved = -top.shares(edge, _GROUPS) / slope
+    return Level(fraction, potential, edge, shares, moved), residual
 
 
-def _extrapolated(full: _Curve, half: _Curve) -> _Curve:
-    """Window → ∞: midway between what the ends do as 1/m and as 1/m²."""
-    share = (_LINEAR + _QUADRATIC) / 2.0
-
-    def onward(a: Any, b: Any) -> Any:
-        return a + share * (a - b)
-
-    fraction = np.clip(onward(full.fraction, half.fraction), 0.0, 1.0)
-    return _Curve(full.s, fraction, onward(full.potential, half.potential), onward(full.edge, half.edge))
+def _family(levels: list[Level], s: np.ndarray, resting: bool) -> Family:
+    """Windows → ∞, what short windows say of some neurons being replaced by what they say of all."""
+    if not resting:
+        gained = levels[0] - levels[1]
+        levels = [level + gained for level in levels[2:]]
+    best = levels[0] + _SHARE * (levels[0] - levels[1])
+    return Family(best.curve(s), tuple(level.curve(s) for level in levels), best.parts(s))
 
 
-def _edge(ring: Ring, part: slice = slice(None), near: float = 0.0) -> float:
+def _edge(ring: Ring) -> float:
     """The largest exponent of a ring."""
     edge = Edge(ring)
 
     def growth(s: float) -> float:
-        return edge.log_growth(s, part)
+        return edge.log_growth(s)
 
     width = 0.05
-    low = high = near
+    low = high = 0.0
     while growth(high) > 0.0:
         low, high, width = high, high + width, 2.0 * width
     while growth(low) <= 0.0:
@@ -441,33 +385,6 @@ def _chosen(histories: Histories, edge: float, points: int, resting: bool) -> np
     return np.unique(s)
 
 
-def _parts(
-    rings: list[Ring], middle: int, full: _Curve, solutions: list[RingSolution], report: Callable[[int], None]
-) -> tuple[_Curve, ...]:
-    """The curve with each group's deviations from it, which are solved at some of its points for one phase."""
-    ring, n = rings[middle], rings[middle].histories.neurons
-    if n < 8 * _GROUPS:  # a single neuron stands for all
-        return ()
-    inside = [i for i, one in enumerate(solutions) if not one.outside]
-    chosen = sorted({inside[round(j)] for j in np.linspace(0, len(inside) - 1, _CHECKED)})
-    size, curves = n // _GROUPS, []
-    for g in range(_GROUPS):
-        part = slice(g * size, (g + 1) * size)
-        found = [solve(ring, solutions[i].s, solutions[i].unknowns, part=part, tolerance=1e-4) for i in chosen]
-        report(2 * len(found))
-        moved = [
-            np.interp(
-                full.s,
-                full.s[chosen],
-                [getattr(a, name) - getattr(solutions[i], name) for a, i in zip(found, chosen, strict=True)],
-            )
-            for name in ("fraction", "potential")
-        ]
-        edge = _edge(rings[0], part, full.edge)
-        curves.append(_Curve(full.s, full.fraction + moved[0], full.potential + moved[1], edge))
-    return tuple(curves)
-
-
 def _determinant(histories: Histories) -> Estimate:
     """E log|det J|/(D N): the mean of max(exponent, s) of single steps far below them all."""
     single = histories.split(histories.steps)
@@ -480,11 +397,10 @@ def _determinant(histories: Histories) -> Estimate:
             break
         if before.s < -6.0 and far.fraction > 0.9 * before.fraction:
             return Estimate(float("-inf"), float("nan"))
-    size = single.neurons // _GROUPS
-    if size < 8:
+    if single.neurons < _GROUPS:
         return Estimate(far.potential, 0.0)
-    parts = [solve(ring, far.s, far.unknowns, part=slice(g * size, (g + 1) * size)) for g in range(_GROUPS)]
-    return Estimate(far.potential, float(from_batches([one.potential for one in parts]).error))
+    groups = np.array_split(far.potentials, _GROUPS)
+    return Estimate(far.potential, float(from_batches([group.mean() for group in groups]).error))
 
 
 def _complaint(result: LyapunovDistribution) -> str:

@@ -30,9 +30,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eig
 
 from gatefield.histories import Histories
 
@@ -109,32 +111,32 @@ class Averages:
     Attributes:
         p, q: what the equations make of P and Q.
         fraction: (1/(mD)) ∂Φ/∂s: where P and Q solve them, the fraction of exponents below s; NaN unless asked for.
-        potential: Φ/(mD), the mean of max(exponent, s), likewise.
+        potentials: neurons' shares in Φ/(mD), (n,). Their mean is the mean of max(exponent, s), likewise.
     """
 
     p: np.ndarray
     q: np.ndarray
     fraction: float
-    potential: float
+    potentials: np.ndarray
 
 
-def evaluate(ring: Ring, s: float, u: Unknowns, part: slice = slice(None), *, full: bool = False) -> Averages:
-    """Averages over the neurons of `part` at exponent s."""
-    here = ring.histories.part(part)
+def evaluate(ring: Ring, s: float, u: Unknowns, *, full: bool = False) -> Averages:
+    """Averages over the neurons at exponent s."""
+    here = ring.histories
     m, d = here.steps, here.states
     p, q = u.p, u.q
     matrices = _Kernels(ring.matrix(p), ring.matrix(1.0 / p), ring.matrix(q))
-    sums = _over_chunks(ring, here, s, matrices, full)
-    direct, sandwiched, noise, slope, log_det = (value / here.neurons for value in sums)
+    *sums, log_det = _over_chunks(ring, here, s, matrices, full)
+    direct, sandwiched, noise, slope = (value / here.neurons for value in sums)
     at_once = here.at_once
     new_q = np.where(at_once[:, None], 1.0 / p - ring.spectrum(sandwiched) / p**2, ring.spectrum(direct))
-    fraction = value = np.nan
+    fraction, values = np.nan, np.full(here.neurons, np.nan)
     if full:
         slope = slope - 2.0 * np.sum((ring.multiplicity * p * new_q)[here.late & ~at_once])
         fraction = 1.0 + float(slope) / (2.0 * m * d)
         logs = np.sum((ring.multiplicity * np.log(p))[at_once])
-        value = s + (log_det + logs - np.sum(ring.multiplicity * p * q)) / (2.0 * m * d)
-    return Averages(ring.spectrum(noise), new_q, fraction, float(value))
+        values = s + (log_det + logs - np.sum(ring.multiplicity * p * q)) / (2.0 * m * d)
+    return Averages(ring.spectrum(noise), new_q, fraction, values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,25 +148,26 @@ class _Kernels:
     q: np.ndarray
 
 
-Sums = tuple[np.ndarray, np.ndarray, np.ndarray, Any, Any]
+Sums = tuple[np.ndarray, np.ndarray, np.ndarray, Any, np.ndarray]
 
 
 def _over_chunks(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> list[Any]:
-    """Sums over all neurons, chunks of them spread over threads."""
+    """Sums over all neurons, and the log det of each, chunks of them spread over threads."""
     size = max(2 * here.memory, int(np.sum(here.at_once)), 1) * here.steps
     length = max(1, min(_CHUNK // size**2, -(-here.neurons // (2 * (os.cpu_count() or 1)))))
     chunks = [slice(i, i + length) for i in range(0, here.neurons, length)]
     if len(chunks) == 1:
         return list(_sums(ring, here, s, kernels, full))
-    total: list[Any] = []
+    total, log_dets = [], []
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for sums in pool.map(lambda c: _sums(ring, here.part(c), s, kernels, full), chunks):
+        for *sums, log_det in pool.map(lambda c: _sums(ring, here.part(c), s, kernels, full), chunks):
             total = [a + b for a, b in zip(total, sums, strict=True)] if total else list(sums)
-    return total
+            log_dets.append(log_det)
+    return [*total, np.concatenate(log_dets)]
 
 
 def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> Sums:
-    """Sums over a few neurons: c_s G_ss c_s†, A, the matrix whose spectrum is P, slope of log det and log det.
+    """Sums over a few neurons: c_s G_ss c_s†, A, the matrix whose spectrum is P, slope of log det; and each log det.
 
     G is the inverse of H, A = W⁻¹ − W⁻¹ [c_s, Z†] G [c_s, Z†]† W⁻¹ for sources that answer at once.
     """
@@ -176,15 +179,8 @@ def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) 
     edge = memory * m
     y, z, v = covariance[:, :edge, :edge], covariance[:, :edge, edge:], covariance[:, edge:, edge:]
     direct, sandwiched = np.zeros((2, groups, m, m), ring.dtype)
-    slope, log_det = 0.0, 0.0
-    w_inverse = np.zeros((n, count * m, count * m), ring.dtype)
-    if count:
-        for j, g in enumerate(at_once):
-            v[:, j * m : (j + 1) * m, j * m : (j + 1) * m] += kernels.p_inverse[g]
-        w_inverse = np.linalg.inv(v)
-        log_det += _log_det(v) if full else 0.0
-        for j, g in enumerate(at_once):  # V again
-            v[:, j * m : (j + 1) * m, j * m : (j + 1) * m] -= kernels.p_inverse[g]
+    slope = 0.0
+    w_inverse, log_det = _inverse_w(kernels.p_inverse[at_once], v, m, full)
     adjoint = w_inverse
     if memory:
         c = scaled.c_s[:, :, at_once].transpose(0, 2, 1, 3).reshape(n, count * m, memory)
@@ -196,8 +192,8 @@ def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) 
         h[:, :edge, edge:] = _dagger(h[:, edge:, :edge])
         h[:, edge:, edge:] = carried @ _dagger(z) - y
         inverse = np.linalg.inv(h)
-        log_det += _log_det(h) if full else 0.0
         if full:
+            log_det += _log_det(h)
             slope += _local_slope(scaled, inverse[:, :edge, edge:])
         states = inverse[:, :edge, :edge].reshape(n, memory, m, memory, m)
         for g in np.nonzero(~here.at_once)[0]:
@@ -220,12 +216,20 @@ def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) 
     return direct, sandwiched, _answers(scaled, inputs, adjoint), slope, log_det
 
 
+def _inverse_w(p_inverse: np.ndarray, v: np.ndarray, m: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(1/P̂ + V)⁻¹, and its log det if asked for."""
+    w = v.copy()
+    for j, block in enumerate(p_inverse):
+        w[:, j * m : (j + 1) * m, j * m : (j + 1) * m] += block
+    return np.linalg.inv(w), _log_det(w) if full else np.zeros(len(v))
+
+
 def _dagger(a: np.ndarray) -> np.ndarray:
     return np.conj(np.swapaxes(a, -1, -2))
 
 
-def _log_det(matrices: np.ndarray) -> float:
-    return float(np.sum(np.linalg.slogdet(matrices)[1]))
+def _log_det(matrices: np.ndarray) -> np.ndarray:
+    return np.linalg.slogdet(matrices)[1]
 
 
 def _channels(scaled: Histories) -> np.ndarray:
@@ -340,6 +344,8 @@ class RingSolution:
     """P and Q at one s, and what they say.
 
     Attributes:
+        potentials: neurons' shares in the potential, (n,). As Φ is stationary in P and Q, the shares say to first order
+            how it changes with the neurons that are drawn.
         residual: largest |P Q − what the equations make of it|; P Q is at most about 1.
         outside: whether no exponent lies near s, P and Q being 0.
     """
@@ -347,13 +353,18 @@ class RingSolution:
     s: float
     unknowns: Unknowns
     fraction: float
-    potential: float
+    potentials: np.ndarray
     residual: float
     iterations: int
     outside: bool
 
+    @property
+    def potential(self) -> float:
+        """The mean of max(exponent, s)."""
+        return float(np.mean(self.potentials))
 
-def solve(ring: Ring, s: float, start: Unknowns, *, part: slice = slice(None), tolerance: float = 1e-5) -> RingSolution:
+
+def solve(ring: Ring, s: float, start: Unknowns, *, tolerance: float = 1e-5) -> RingSolution:
     """P and Q at exponent s by Anderson's method in their logarithms; outside the spectrum they are 0."""
     u, history = start.log, _Anderson()
     residual, iteration, checked = np.inf, 0, False
@@ -361,30 +372,30 @@ def solve(ring: Ring, s: float, start: Unknowns, *, part: slice = slice(None), t
         now = Unknowns(u)
         p, q = now.p, now.q
         if not checked and float(np.mean(p * q)) < _FAINT:
-            if Edge(ring).log_growth(s, part) <= 0.0:
-                return RingSolution(s, start, *_bare(ring, s, part), 0.0, iteration, True)
+            if Edge(ring).log_growth(s) <= 0.0:
+                return RingSolution(s, start, *_bare(ring, s), 0.0, iteration, True)
             checked = True
-        found = evaluate(ring, s, now, part)
+        found = evaluate(ring, s, now)
         residual = float(max(np.max(np.abs(found.p * q - p * q)), np.max(np.abs(found.q * p - p * q))))
         if residual < tolerance * min(1.0, 10.0 * float(np.mean(p * q)) + 0.01):
             break
         u = history.step(u, np.stack([_log_ratio(found.p, p), _log_ratio(found.q, q)]))
     unknowns = Unknowns(u)
-    last = evaluate(ring, s, unknowns, part, full=True)
-    return RingSolution(s, unknowns, last.fraction, last.potential, residual, iteration, False)
+    last = evaluate(ring, s, unknowns, full=True)
+    return RingSolution(s, unknowns, last.fraction, last.potentials, residual, iteration, False)
 
 
-def _bare(ring: Ring, s: float, part: slice) -> tuple[float, float]:
-    """Fraction and potential of neurons that do not act on one another."""
-    here = ring.histories.part(part)
+def _bare(ring: Ring, s: float) -> tuple[float, np.ndarray]:
+    """Fraction and potentials of neurons that do not act on one another."""
+    here = ring.histories
     m, d, memory = here.steps, here.states, here.memory
     if memory == 0:
-        return 1.0, s
+        return 1.0, np.full(here.neurons, s)
     scaled = here.scaled(s)
     shift = _shift(ring, scaled)
     inverse = np.linalg.inv(shift).reshape(here.neurons, memory, m, memory, m)
     slope = float(np.sum(np.einsum("njtit->ntij", inverse).real * scaled.f_s)) / (here.neurons * m * d)
-    return 1.0 + slope, s + _log_det(shift) / (here.neurons * m * d)
+    return 1.0 + slope, s + _log_det(shift) / (m * d)
 
 
 def _log_ratio(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -413,9 +424,7 @@ class _Anderson:
         return np.stack([new[0] - gauge, new[1] + gauge])
 
 
-def solve_path(
-    ring: Ring, exponents: np.ndarray, *, start: Unknowns | None = None, part: slice = slice(None)
-) -> Iterator[RingSolution]:
+def solve_path(ring: Ring, exponents: np.ndarray, *, start: Unknowns | None = None) -> Iterator[RingSolution]:
     """Solutions along ascending exponents, each starting from those before it, extrapolated."""
     known: list[RingSolution] = []
     for s in exponents:
@@ -426,7 +435,7 @@ def solve_path(
             before, last = known[-2:]
             ratio = min((s - last.s) / (last.s - before.s), 1.0)
             guess = Unknowns(last.unknowns.log + ratio * (last.unknowns.log - before.unknowns.log))
-        found = solve(ring, float(s), guess, part=part)
+        found = solve(ring, float(s), guess)
         yield found
         if not found.outside:
             known.append(found)
@@ -441,9 +450,18 @@ class Edge:
 
     ring: Ring
 
-    def log_growth(self, s: float, part: slice = slice(None)) -> float:
+    def log_growth(self, s: float) -> float:
         """log of the Perron eigenvalue of T = a² E|Γ(ω, ω')|² between sources and frequencies: positive inside."""
-        return float(np.log(np.max(np.linalg.eigvals(self._transfer(s, part)).real)))
+        return float(np.log(np.max(np.linalg.eigvals(self._transfer(s, slice(None))).real)))
+
+    def shares(self, s: float, groups: int) -> np.ndarray:
+        """What log_growth at s would be, to first order, with each of consecutive groups of neurons, (groups,)."""
+        bounds = np.linspace(0, self.ring.histories.neurons, groups + 1).astype(int)
+        parts = np.stack([self._transfer(s, slice(a, b)) for a, b in pairwise(bounds.tolist())])
+        found: Any = eig(np.mean(parts, axis=0), left=True)
+        k = int(np.argmax(found[0].real))
+        value, left, right = found[0][k].real, found[1][:, k].real, found[2][:, k].real
+        return np.log(value) + (parts @ right @ left) / (value * (left @ right)) - 1.0
 
     @cached_property
     def _basis(self) -> np.ndarray:
