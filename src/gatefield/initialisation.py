@@ -7,8 +7,9 @@ layer and not only on average: a network of N neurons strays from its ensemble b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,14 @@ from gatefield.design import Prediction, Target, as_target, mean_field_factor, z
 from gatefield.ensemble import repr_cell
 from gatefield.estimates import Estimate, from_batches
 from gatefield.gain_search import Crossing, search
-from gatefield.layer_growth import SETTLING, jacobian_radius, layer_exponent, zero_is_fixed, zero_state_radius
+from gatefield.layer_growth import (
+    SETTLING,
+    jacobian_radius,
+    layer_exponent,
+    settled_exponent,
+    zero_is_fixed,
+    zero_state_radius,
+)
 from gatefield.layers import Layer
 from gatefield.network import eigenvalues
 from gatefield.snapshot import Snapshot
@@ -31,6 +39,10 @@ KEPT = ("recurrent_weights", "input_weights", "biases")
 SLOW_RADIUS = 0.05
 _SEQUENCES = 8
 _LOOKS = 3  # steps of the first sequence at which eigenvalues are taken
+_STARTS = 16  # random states: another state may draw few of them
+_SETTLING = 1000  # steps: at the edge, all decays slowly
+_NEAR = 0.006  # |λ_max| of settled states that is the edge
+_DRAWS = 4  # of weights, until one rests in the zero state only
 _TOLERANCE = {"edge": 0.002, "timescale": 0.05, "spectral_radius": 0.002, "slow_modes": 0.005}
 
 
@@ -185,6 +197,7 @@ def initialize_layer(
     kept = _checked_keep(keep)
     free = _free_gains(layer, held)
     u = None if inputs is None else layer.sequences(inputs)[:_SEQUENCES]
+    seed = whole("seed", seed, 0)
     start = _drawn(layer, held, mapping("bias", bias), at_least("input_gain", input_gain, 0.0), kept, seed)
     if aim.kind == "slow_modes":
         return _by_bias(start, free, aim, u, {*kept, *mapping("bias", bias)}, seed)
@@ -192,16 +205,46 @@ def initialize_layer(
         raise ValueError(f"gain: every recurrent gain of layer {layer.name!r} is held; leave one free")
     prediction = _predicted(start, free, aim, u, seed) if theory else None
     expected = np.nan if prediction is None else prediction.factor
+    begin = float(np.log(expected)) if np.isfinite(expected) else 0.0
+    found, made = _brought(start, free, aim, u, begin, seed)
+    message = _message(found, aim, layer.name)
+    if u is None and aim.kind == "edge" and zero_is_fixed(start):
+        draws = () if "recurrent_weights" in kept else range(1, _DRAWS)
+        begins = (_drawn(layer, held, mapping("bias", bias), input_gain, kept, (seed, i)) for i in draws)
+        others = (_brought(one, free, aim, u, begin, seed) for one in begins)
+        found, made, alone = _at_rest(chain([(found, made)], others), seed)
+        message = f"{_message(found, aim, layer.name)} {alone}".strip()
+    measured = achieved(made, aim, u, seed=seed + 1)
+    return Initialisation(made, aim, measured, float(np.exp(found.at)), prediction, found.reached, message)
+
+
+def _brought(
+    start: Layer, free: tuple[str, ...], aim: Target, u: np.ndarray | None, begin: float, seed: int
+) -> tuple[Crossing, Layer]:
+    """The layer with its free gains multiplied by what brings it to the target."""
     measure = _measure(aim, u, seed)
     tolerance = _TOLERANCE[aim.kind] * (abs(aim.exponent) if aim.kind == "timescale" else 1.0)
     if u is None and zero_is_fixed(start):
         tolerance *= 0.05  # no noise there
-    begin = float(np.log(expected)) if np.isfinite(expected) else 0.0
     found = search(lambda x: measure(start.scaled(float(np.exp(x)), free)), begin, tolerance=tolerance, step=0.05)
-    message, factor = _message(found, aim, layer.name), float(np.exp(found.at))
-    made = start.scaled(factor, free)
-    measured = achieved(made, aim, u, seed=seed + 1)
-    return Initialisation(made, aim, measured, factor, prediction, found.reached, message)
+    return found, start.scaled(float(np.exp(found.at)), free)
+
+
+def _at_rest(draws: Iterable[tuple[Crossing, Layer]], seed: int) -> tuple[Crossing, Layer, str]:
+    """The first draw that is at its edge wherever it starts, or the first of all; and what is wrong.
+
+    Gates break the symmetry of tanh: in some draws a state of finite size is there before the zero state loses its
+    stability, and random states settle in it.
+    """
+    tried = []
+    for found, made in draws:
+        settled = settled_exponent(made, transient=_SETTLING, starts=_STARTS, seed=seed).sequences
+        if np.max(np.abs(settled)) < _NEAR:
+            return found, made, ""
+        tried.append((found, made, settled))
+    found, made, settled = tried[0]
+    furthest = float(settled[np.argmax(np.abs(settled))])
+    return found, made, f"Random states may settle beside the zero state, where λ_max is {furthest:.2g}."
 
 
 def _checked_keep(keep: Collection[str]) -> set[str]:
@@ -222,10 +265,10 @@ def _free_gains(layer: Layer, held: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _drawn(
-    layer: Layer, held: Mapping[str, float], bias: Mapping[str, float], input_gain: float, kept: set[str], seed: int
+    layer: Layer, held: Mapping[str, float], bias: Mapping[str, float], input_gain: float, kept: set[str], seed: Any
 ) -> Layer:
     """The layer with new weights at gains 1, or as held."""
-    rng = np.random.default_rng(whole("seed", seed, 0))
+    rng = np.random.default_rng(seed)
     known_names("bias", bias, layer.names, type(layer.cell).__name__)
     n, m = layer.size, layer.width
     weights = {}
@@ -290,7 +333,7 @@ def achieved(layer: Layer, aim: Target, inputs: Any = None, *, seed: int = 0) ->
     if aim.kind == "spectral_radius":
         radii = [jacobian_radius(layer, s) for s in _looks(layer, u, seed)]
         return from_batches(radii) if len(radii) > 1 else Estimate(radii[0], float("nan"))
-    found = layer_exponent(layer, u, seed=seed)
+    found = layer_exponent(layer, u, transient=_SETTLING if u is None else None, seed=seed)
     if aim.kind == "edge":
         return found.estimate
     return Estimate(-1.0 / found.value, found.error / found.value**2) if found.value else Estimate(np.inf, np.nan)

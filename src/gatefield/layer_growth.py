@@ -91,7 +91,14 @@ def layer_exponent(
             return LayerExponent(value, 0.0, "zero state", np.array([value]), 0, 0)
     skipped = SETTLING if transient is None else whole("transient", transient, 0)
     measured = MEASURED if steps is None else whole("steps", steps, 2)
-    return _of_growth(_grow(layer, None, skipped + measured, seed), skipped, "autonomous")
+    return settled_exponent(layer, transient=skipped, steps=measured, seed=seed)
+
+
+def settled_exponent(
+    layer: Layer, *, transient: int = SETTLING, steps: int = MEASURED, starts: int = _STARTS, seed: int = 0
+) -> LayerExponent:
+    """λ_max of a layer left alone, along the activity into which each of a few random states settles."""
+    return _of_growth(_grow(layer, None, transient + steps, seed, starts), transient, "autonomous")
 
 
 def _of_growth(logs: np.ndarray, transient: int, route: str) -> LayerExponent:
@@ -104,8 +111,8 @@ def _of_growth(logs: np.ndarray, transient: int, route: str) -> LayerExponent:
     return LayerExponent(float(each.mean()), error, route, each, len(measured), transient)
 
 
-def _grow(layer: Layer, u: np.ndarray | None, steps: int, seed: int) -> np.ndarray:
-    count = _STARTS if u is None else len(u)
+def _grow(layer: Layer, u: np.ndarray | None, steps: int, seed: int, starts: int = _STARTS) -> np.ndarray:
+    count = starts if u is None else len(u)
     shape = (count, layer.size, len(layer.cell.state_names))
     rng = np.random.default_rng(whole("seed", seed, 0))
     start = np.zeros(shape) if u is not None else _INITIAL * rng.standard_normal(shape)
