@@ -22,7 +22,14 @@ from gatefield.layers import Layer, inputs_by_layer
 from gatefield.lyapunov import LargestExponent, lyapunov_along, lyapunov_max
 from gatefield.network import Network, Path, eigenvalues
 from gatefield.snapshot import Snapshot
-from gatefield.spectrum import SpectralCurve, spectral_curve, spectral_mass, spectral_radius, support_exponent
+from gatefield.spectrum import (
+    SLOW_RADIUS,
+    SpectralCurve,
+    spectral_curve,
+    spectral_mass,
+    spectral_radius,
+    support_exponent,
+)
 from gatefield.verdicts import Verdict, verdict_of
 
 CLOSED, OPEN = 0.1, 0.9  # a gate below the one or above the other counts as saturated
@@ -226,7 +233,7 @@ def diagnose_layer(
     spectra: int = 2,
     theory: bool = True,
     samples: int = 2000,
-    slow_radius: float = 0.05,
+    slow_radius: float = SLOW_RADIUS,
     seed: int = 0,
 ) -> Diagnosis:
     """What a layer does along its own inputs, or left alone, beside the theory for the same statistics.

@@ -20,7 +20,6 @@ from gatefield.limits import constant_update_radius, shaping_at_large_reset_gain
 from gatefield.meanfield import classify
 from gatefield.network import Network
 from gatefield.panels import (
-    NEAR,
     FigureData,
     Scale,
     Simulated,
@@ -36,7 +35,7 @@ from gatefield.panels import (
 from gatefield.progress import progress
 from gatefield.roots import FixedPoint, fixed_points
 from gatefield.snapshot import Snapshot
-from gatefield.spectrum import spectral_curve, spectral_radius, support_exponent
+from gatefield.spectrum import SLOW_RADIUS, spectral_curve, spectral_radius, support_exponent
 
 CANDIDATE = 3.0  # a_h of both figures
 SPECTRA = {"a": (1.0, 10.0), "b": (10.0, 10.0), "c": (1.0, 1.0), "d": (10.0, 1.0)}  # (a_z, a_r)
@@ -79,7 +78,7 @@ def cks1(scale: Scale, seed: int = 0) -> FigureData:
             {a: wanted[key][0] for a, key in by_gain.items()},
             {a: theory[key] for a, key in by_gain.items()},
             shown=list(by_gain)[:: max(1, len(slow) // 3)],
-            limit=lambda e, s: float(slow_mode_share(e, radius=NEAR, variance=float(np.mean(s.state**2)))),
+            limit=lambda e, s: float(slow_mode_share(e, radius=SLOW_RADIUS, variance=float(np.mean(s.state**2)))),
         )
         samples = simulated.result()
     panels |= {letter: with_eigenvalues(panels[letter], samples[letter][0]) for letter in SPECTRA}

@@ -32,16 +32,15 @@ from gatefield.layer_growth import (
 from gatefield.layers import Layer
 from gatefield.network import eigenvalues
 from gatefield.snapshot import Snapshot
-from gatefield.spectrum import spectral_mass
+from gatefield.spectrum import SLOW_RADIUS, spectral_mass
 from gatefield.verdicts import holding_gate
 
 KEPT = ("recurrent_weights", "input_weights", "biases")
-SLOW_RADIUS = 0.05
 _SEQUENCES = 8
 _LOOKS = 3  # steps of the first sequence at which eigenvalues are taken
 _STARTS = 16  # random states: another state may draw few of them
 _SETTLING = 1000  # steps: at the edge, all decays slowly
-_NEAR = 0.006  # |λ_max| of settled states that is the edge
+_NEAR = 0.01  # |λ_max| of settled states that is the edge
 _DRAWS = 4  # of weights, until one rests in the zero state only
 _TOLERANCE = {"edge": 0.002, "timescale": 0.05, "spectral_radius": 0.002, "slow_modes": 0.005}
 

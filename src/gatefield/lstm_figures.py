@@ -9,7 +9,6 @@ from gatefield.cells import LSTM
 from gatefield.ensemble import Ensemble
 from gatefield.limits import slow_mode_share
 from gatefield.panels import (
-    NEAR,
     FigureData,
     Scale,
     accumulation_panel,
@@ -23,7 +22,7 @@ from gatefield.panels import (
 )
 from gatefield.progress import progress
 from gatefield.snapshot import Snapshot
-from gatefield.spectrum import spectral_radius
+from gatefield.spectrum import SLOW_RADIUS, spectral_radius
 
 CELL = 3.0  # a_h
 SPECTRA = {"a": (1.0, 1.0), "b": (1.0, 10.0), "c": (10.0, 1.0), "d": (10.0, 10.0)}  # (a_f, a_o), at a_i = 1
@@ -62,7 +61,9 @@ def cks3(scale: Scale, seed: int = 0) -> FigureData:
             {a: wanted[key][0] for a, key in by_gain.items()},
             {a: theory[key] for a, key in by_gain.items()},
             shown=list(by_gain)[:: max(1, len(slow) // 3)],
-            limit=lambda e, s: float(slow_mode_share(e, radius=NEAR, variance=float(np.mean(s.state[:, 1] ** 2)))),
+            limit=lambda e, s: float(
+                slow_mode_share(e, radius=SLOW_RADIUS, variance=float(np.mean(s.state[:, 1] ** 2)))
+            ),
         )
         samples = simulated.result()
     panels |= {letter: with_eigenvalues(panels[letter], samples[letter][0]) for letter in SPECTRA}

@@ -25,9 +25,7 @@ from gatefield.network import Network, eigenvalues
 from gatefield.reports import figure_grid
 from gatefield.scaling import accumulation_fit
 from gatefield.snapshot import Snapshot
-from gatefield.spectrum import spectral_curve, spectral_density, spectral_mass, spectral_radius
-
-NEAR = 0.05  # radius of the disc about 1 in which slow modes are counted [CKS Figs. 1f, 3f]
+from gatefield.spectrum import SLOW_RADIUS, spectral_curve, spectral_density, spectral_mass, spectral_radius
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def accumulation_panel(
         limit: the share that a binary gate would have.
     """
     gains = np.array(list(ensembles))
-    shares = [spectral_mass(e, snapshots[g], center=1.0, radius=NEAR) for g, e in ensembles.items()]
+    shares = [spectral_mass(e, snapshots[g], center=1.0, radius=SLOW_RADIUS) for g, e in ensembles.items()]
     fit, fine = accumulation_fit(gains, [t.value for t in shares]), np.linspace(gains[0], gains[-1], 100)
     radii = np.geomspace(0.01, 1.0, 9)
     cdf = [[spectral_mass(ensembles[g], snapshots[g], center=1.0, radius=float(r)).value for r in radii] for g in shown]
@@ -189,13 +187,13 @@ def accumulation_panel(
             "cdf": (("shown", "r"), cdf, units | {"source": "theory"}),
         },
         coords={"gain": gains, "fine": fine, "shown": list(shown), "r": radii},
-        attrs={"near": NEAR, "c1": fit.c1.value, "c2": fit.c2.value, "fit_residual": fit.residual},
+        attrs={"near": SLOW_RADIUS, "c1": fit.c1.value, "c2": fit.c2.value, "fit_residual": fit.residual},
     )
 
 
 def with_counts(panel: xr.Dataset, samples: Mapping[float, Sequence[Sample]]) -> xr.Dataset:
     """The panel with the eigenvalues near 1 of networks, by gain."""
-    counted = [near_one(samples[g], NEAR) for g in panel.gain.values.tolist()]
+    counted = [near_one(samples[g], SLOW_RADIUS) for g in panel.gain.values.tolist()]
     radii, shown = panel.r.values.tolist(), panel.shown.values.tolist()
     cdf = [[near_one(samples[g], r).value for r in radii] for g in shown]
     found = columns("share_counted", "gain", counted, "simulation", "1/neuron")

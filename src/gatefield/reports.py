@@ -21,6 +21,7 @@ from gatefield.estimates import Estimate
 from gatefield.meanfield import MeanField, mean_field
 from gatefield.simulation import Simulation, check_memory, simulate
 from gatefield.spectrum import (
+    SLOW_RADIUS,
     SpectralCurve,
     SpectralField,
     spectral_curve,
@@ -104,7 +105,7 @@ def report(
     size: int = 1000,
     networks: int = 3,
     seed: int = 0,
-    slow_radius: float = 0.05,
+    slow_radius: float = SLOW_RADIUS,
     density: bool = True,
 ) -> Report:
     """Run the mean field and some networks and put their numbers side by side.

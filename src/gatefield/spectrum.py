@@ -26,6 +26,7 @@ _RAYS = 49
 _RADII = 64
 _CIRCLE = 256
 _FEWEST_NEURONS = 4  # a component of the support that fewer sampled neurons make is sampling noise
+SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS Figs. 1f, 3f]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,9 @@ import xarray as xr
 from gatefield.arguments import known_names, whole
 from gatefield.ensemble import Ensemble
 from gatefield.lyapunov import lyapunov_max
-from gatefield.spectrum import spectral_mass, spectral_radius
+from gatefield.spectrum import SLOW_RADIUS, spectral_mass, spectral_radius
 from gatefield.tasks import Task, adding, copy_memory, sequential_images
 from gatefield.training import Settings, train
-
-NEAR = 0.05  # radius of the disc about 1 in which modes count as slow, as in the other figures
 
 TASKS = ("sequential-mnist", "adding", "copy-memory")
 
@@ -52,7 +50,7 @@ def initial_state(ensemble: Ensemble, *, steps: int = 200, samples: int = 4000, 
     return {
         "lyapunov_max": float(largest.value),
         "spectral_radius": float(spectral_radius(ensemble, snapshot).value),
-        "slow_share": float(spectral_mass(ensemble, snapshot, center=1.0, radius=NEAR).value),
+        "slow_share": float(spectral_mass(ensemble, snapshot, center=1.0, radius=SLOW_RADIUS).value),
     }
 
 
