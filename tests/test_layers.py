@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("spectrum", "zero_state"),
     ("dyson", "ring", "exponent_curves"),
     ("response", "histories"),
+    ("ring_algebra",),
     ("continuous", "sompolinsky"),
     ("stationary",),
     ("network", "meanfield", "deterministic", "pairs"),

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from gatefield.ensemble import Ensemble
+from gatefield.ring_algebra import Wiring
 from gatefield.snapshot import Snapshot
 
 
@@ -67,6 +68,13 @@ class Histories:
         """Which pre-activations act on each state that remembers and on each source that answers at once."""
         f, c = np.any(self.f_x != 0.0, axis=(0, 1)), np.any(self.c_x != 0.0, axis=(0, 1))
         return np.concatenate([f, c[self.at_once]])
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """What is the same for all neurons."""
+        at_once = tuple(np.nonzero(self.at_once)[0].tolist())
+        drives = tuple(tuple(row) for row in self.drives.tolist())
+        return Wiring(self.memory, self.members, at_once, drives, tuple(self.late.tolist()))
 
     def part(self, kept: slice) -> Histories:
         """Some of the neurons; which sources answer at once stays as it is for all."""

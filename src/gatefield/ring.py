@@ -33,12 +33,15 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.linalg import eig
 
 from gatefield.histories import Histories
+from gatefield.ring_algebra import Kernels, Local, Sums, shift, sums, sums_on_device
 
 _CHUNK = 2**16  # numbers in H of the neurons that are treated together: they should fit a cache
+_DEVICE_CHUNK = 2**24  # on an accelerator they should fit its memory
 _MEMORY = 8  # steps that Anderson's method remembers
 _MAX_ITERATIONS = 100
 _LONGEST_STEP = 2.0  # in the logarithms of P and Q
@@ -83,9 +86,10 @@ class Ring:
         self.multiplicity = np.bincount(self._of)
 
     @property
-    def dtype(self) -> Any:
-        """Of matrices in the time domain."""
-        return np.float64 if self.real else np.complex128
+    def turn(self) -> Any:
+        """e^{iχ}."""
+        turn = np.exp(1j * self.twist)
+        return float(turn.real) if self.real else turn
 
     def matrix(self, spectrum: np.ndarray) -> np.ndarray:
         """The m×m matrix with these eigenvalues, for each row of `spectrum`: (G, distinct) → (G, m, m)."""
@@ -125,9 +129,9 @@ def evaluate(ring: Ring, s: float, u: Unknowns, *, full: bool = False) -> Averag
     here = ring.histories
     m, d = here.steps, here.states
     p, q = u.p, u.q
-    matrices = _Kernels(ring.matrix(p), ring.matrix(1.0 / p), ring.matrix(q))
-    *sums, log_det = _over_chunks(ring, here, s, matrices, full)
-    direct, sandwiched, noise, slope = (value / here.neurons for value in sums)
+    kernels = Kernels(ring.matrix(p), ring.matrix(1.0 / p), ring.matrix(q))
+    *added, log_det = _over_chunks(ring, here, s, kernels, full)
+    direct, sandwiched, noise, slope = (value / here.neurons for value in added)
     at_once = here.at_once
     new_q = np.where(at_once[:, None], 1.0 / p - ring.spectrum(sandwiched) / p**2, ring.spectrum(direct))
     fraction, values = np.nan, np.full(here.neurons, np.nan)
@@ -139,201 +143,31 @@ def evaluate(ring: Ring, s: float, u: Unknowns, *, full: bool = False) -> Averag
     return Averages(ring.spectrum(noise), new_q, fraction, values)
 
 
-@dataclass(frozen=True, eq=False)
-class _Kernels:
-    """P̂, 1/P̂ and Q̂ in the time domain, (G, m, m)."""
+def _over_chunks(ring: Ring, here: Histories, s: float, kernels: Kernels, full: bool) -> Sums:
+    """Sums over all neurons, chunks of them spread over threads, or one after the other on an accelerator."""
+    wiring, scaled = here.wiring, here.scaled(s)
+    size = (max(2 * here.memory, len(wiring.at_once), 1) * here.steps) ** 2
+    threads = os.cpu_count() or 1
+    on_device = jax.default_backend() != "cpu"
+    length = _DEVICE_CHUNK // size if on_device else min(_CHUNK // size, -(-here.neurons // (2 * threads)))
+    chunks = [slice(i, i + max(1, length)) for i in range(0, here.neurons, max(1, length))]
 
-    p: np.ndarray
-    p_inverse: np.ndarray
-    q: np.ndarray
+    def one(chunk: slice) -> Sums:
+        part = scaled.part(chunk)
+        local = Local(part.f_s, part.f_x, part.c_s, part.c_x)
+        if on_device:
+            with jax.enable_x64(True):
+                return Sums(*map(np.asarray, sums_on_device(wiring, local, kernels, ring.turn, full)))
+        return sums(np, wiring, local, kernels, ring.turn, full)
 
-
-Sums = tuple[np.ndarray, np.ndarray, np.ndarray, Any, np.ndarray]
-
-
-def _over_chunks(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> list[Any]:
-    """Sums over all neurons, and the log det of each, chunks of them spread over threads."""
-    size = max(2 * here.memory, int(np.sum(here.at_once)), 1) * here.steps
-    length = max(1, min(_CHUNK // size**2, -(-here.neurons // (2 * (os.cpu_count() or 1)))))
-    chunks = [slice(i, i + length) for i in range(0, here.neurons, length)]
-    if len(chunks) == 1:
-        return list(_sums(ring, here, s, kernels, full))
-    total, log_dets = [], []
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for *sums, log_det in pool.map(lambda c: _sums(ring, here.part(c), s, kernels, full), chunks):
-            total = [a + b for a, b in zip(total, sums, strict=True)] if total else list(sums)
-            log_dets.append(log_det)
-    return [*total, np.concatenate(log_dets)]
-
-
-def _sums(ring: Ring, here: Histories, s: float, kernels: _Kernels, full: bool) -> Sums:
-    """Sums over a few neurons: c_s G_ss c_s†, A, the matrix whose spectrum is P, slope of log det; and each log det.
-
-    G is the inverse of H, A = W⁻¹ − W⁻¹ [c_s, Z†] G [c_s, Z†]† W⁻¹ for sources that answer at once.
-    """
-    scaled = here.scaled(s)
-    m, memory, n = here.steps, here.memory, here.neurons
-    at_once = np.nonzero(here.at_once)[0]
-    count, groups = len(at_once), here.groups
-    inputs, covariance = _noise(ring, scaled, kernels.q)
-    edge = memory * m
-    y, z, v = covariance[:, :edge, :edge], covariance[:, :edge, edge:], covariance[:, edge:, edge:]
-    direct, sandwiched = np.zeros((2, groups, m, m), ring.dtype)
-    slope = 0.0
-    w_inverse, log_det = _inverse_w(kernels.p_inverse[at_once], v, m, full)
-    adjoint = w_inverse
-    if memory:
-        c = scaled.c_s[:, :, at_once].transpose(0, 2, 1, 3).reshape(n, count * m, memory)
-        seen = _blocks(w_inverse, c, memory, m)  # W⁻¹ c_s
-        carried = z @ w_inverse
-        h = np.empty((n, 2 * edge, 2 * edge), ring.dtype)
-        h[:, :edge, :edge] = _remembered(scaled, kernels, seen)
-        h[:, edge:, :edge] = _shift(ring, scaled) + z @ seen
-        h[:, :edge, edge:] = _dagger(h[:, edge:, :edge])
-        h[:, edge:, edge:] = carried @ _dagger(z) - y
-        inverse = np.linalg.inv(h)
-        if full:
-            log_det += _log_det(h)
-            slope += _local_slope(scaled, inverse[:, :edge, edge:])
-        states = inverse[:, :edge, :edge].reshape(n, memory, m, memory, m)
-        for g in np.nonzero(~here.at_once)[0]:
-            direct[g] = np.einsum("nti,nitjr,nrj->tr", scaled.c_s[:, :, g], states, scaled.c_s[:, :, g], optimize=True)
-        both = np.concatenate([seen, _dagger(carried)], axis=2)
-        crossed = both @ inverse
-        alpha = w_inverse - crossed @ _dagger(both)
-        if full:
-            slope += _late_slope(scaled, crossed[:, :, :edge], at_once)
-        adjoint = np.empty_like(covariance)
-        adjoint[:, :edge, :edge] = -inverse[:, edge:, edge:]
-        adjoint[:, edge:, :edge] = crossed[:, :, edge:]
-        adjoint[:, :edge, edge:] = _dagger(crossed[:, :, edge:])
-        adjoint[:, edge:, edge:] = alpha
-    for j, g in enumerate(at_once):
-        block = slice(edge + j * m, edge + (j + 1) * m)
-        sandwiched[g] = adjoint[:, block, block].sum(axis=0)
-    if full:
-        slope -= _noise_slope(scaled, adjoint, covariance)
-    return direct, sandwiched, _answers(scaled, inputs, adjoint), slope, log_det
-
-
-def _inverse_w(p_inverse: np.ndarray, v: np.ndarray, m: int, full: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(1/P̂ + V)⁻¹, and its log det if asked for."""
-    w = v.copy()
-    for j, block in enumerate(p_inverse):
-        w[:, j * m : (j + 1) * m, j * m : (j + 1) * m] += block
-    return np.linalg.inv(w), _log_det(w) if full else np.zeros(len(v))
-
-
-def _dagger(a: np.ndarray) -> np.ndarray:
-    return np.conj(np.swapaxes(a, -1, -2))
-
-
-def _log_det(matrices: np.ndarray) -> np.ndarray:
-    return np.linalg.slogdet(matrices)[1]
-
-
-def _channels(scaled: Histories) -> np.ndarray:
-    """f_x of the states that remember, then c_x of the sources that answer at once: (channels, K, n, m)."""
-    inputs = np.concatenate([scaled.f_x, scaled.c_x[:, :, scaled.at_once]], axis=2)
-    return np.ascontiguousarray(inputs.transpose(2, 3, 0, 1))
-
-
-def _noise(ring: Ring, scaled: Histories, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The channels through which pre-activations act, and the covariance between them under Q̂."""
-    inputs = _channels(scaled)
-    count, m, n = len(inputs), scaled.steps, scaled.neurons
-    covariance = np.zeros((n, count, m, count, m), ring.dtype)
-    for a, b in zip(*np.triu_indices(count), strict=True):
-        for g in range(scaled.groups):
-            members = [k for k in scaled.members[g] if scaled.drives[a, k] and scaled.drives[b, k]]
-            if members:
-                left, right = inputs[a, members].transpose(1, 2, 0), inputs[b, members].transpose(1, 0, 2)
-                covariance[:, a, :, b, :] += (left @ right) * q[g]
-        if a != b:
-            covariance[:, b, :, a, :] = _dagger(covariance[:, a, :, b, :])
-    return inputs, covariance.reshape(n, count * m, count * m)
-
-
-def _answers(scaled: Histories, inputs: np.ndarray, adjoint: np.ndarray) -> np.ndarray:
-    """Σ_k Σ_channels N_k(t) Θ(t, t') N_k(t') of each group, summed over neurons: (G, m, m)."""
-    count, m, n = len(inputs), scaled.steps, scaled.neurons
-    blocks = adjoint.reshape(n, count, m, count, m)
-    out = np.zeros((scaled.groups, m, m), adjoint.dtype)
-    for g in range(scaled.groups):
-        for a in range(count):
-            for b in range(count):
-                members = [k for k in scaled.members[g] if scaled.drives[a, k] and scaled.drives[b, k]]
-                if members:
-                    left, right = inputs[a, members].transpose(1, 2, 0), inputs[b, members].transpose(1, 0, 2)
-                    out[g] += np.einsum("ntr,ntr->tr", left @ right, blocks[:, a, :, b, :])
-    return out
-
-
-def _blocks(w_inverse: np.ndarray, c: np.ndarray, memory: int, m: int) -> np.ndarray:
-    """W⁻¹ c_s, c_s being diagonal in time: (n, count·m, memory·m)."""
-    n, size, _ = w_inverse.shape
-    if size == 0:
-        return np.zeros((n, 0, memory * m), w_inverse.dtype)
-    if memory == 1 and size == m:
-        return w_inverse * c[:, None, :, 0]
-    by_group = w_inverse.reshape(n, size, -1, m)
-    return np.einsum("nagt,ngti->nait", by_group, c.reshape(n, -1, m, memory)).reshape(n, size, memory * m)
-
-
-def _remembered(scaled: Histories, kernels: _Kernels, seen: np.ndarray) -> np.ndarray:
-    """c_s† W⁻¹ c_s, of all sources."""
-    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
-    out = np.zeros((n, memory, m, memory, m), seen.dtype)
-    rows = seen.reshape(n, -1, m, memory, m)
-    at_once = [int(g) for g in np.nonzero(scaled.at_once)[0]]
-    for g in range(scaled.groups):
-        c = scaled.c_s[:, :, g]
-        for i in range(memory):
-            if g in at_once:
-                out[:, i] += c[:, :, i, None, None] * rows[:, at_once.index(int(g))]
-            else:
-                for j in range(memory):
-                    out[:, i, :, j, :] += c[:, :, i, None] * kernels.p[g] * c[:, None, :, j]
-    return out.reshape(n, memory * m, memory * m)
-
-
-def _shift(ring: Ring, scaled: Histories) -> np.ndarray:
-    """L: the next step less f_s."""
-    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
-    t = np.arange(m)
-    out = np.zeros((n, memory, m, memory, m), ring.dtype)
-    turn = np.exp(1j * ring.twist)
-    for i in range(memory):
-        out[:, i, t[:-1], i, t[1:]] += 1.0
-        out[:, i, m - 1, i, 0] += turn.real if ring.real else turn
-        for j in range(memory):
-            out[:, i, t, j, t] -= scaled.f_s[:, :, i, j]
-    return out.reshape(n, memory * m, memory * m)
-
-
-def _local_slope(scaled: Histories, mixed: np.ndarray) -> float:
-    """2 Re tr(G_sμ f_s): what f_s ∝ e^{−s} adds to ∂ log det/∂s."""
-    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
-    diagonal = np.einsum("njtit->ntij", mixed.reshape(n, memory, m, memory, m))
-    return 2.0 * float(np.sum(diagonal.real * scaled.f_s))
-
-
-def _late_slope(scaled: Histories, crossed: np.ndarray, at_once: np.ndarray) -> float:
-    """What c_s ∝ e^{−s} adds to it, for sources that read what was just written."""
-    m, memory, n = scaled.steps, scaled.memory, scaled.neurons
-    diagonal = np.einsum("ngtit->ntgi", crossed.reshape(n, len(at_once), m, memory, m)).real
-    late = scaled.late[at_once]
-    return -2.0 * float(np.sum((diagonal * scaled.c_s[:, :, at_once])[:, :, late]))
-
-
-def _noise_slope(scaled: Histories, adjoint: Any, covariance: Any) -> float:
-    """Σ (powers of e^{−s} in a covariance) Re tr(Θ covariance): minus what noises add to it."""
-    m, n = scaled.steps, scaled.neurons
-    powers = np.concatenate([np.ones(scaled.memory), scaled.late[scaled.at_once]])
-    shape = (n, len(powers), m, len(powers), m)
-    products = adjoint.real * covariance.real + adjoint.imag * covariance.imag  # Θ and covariance are Hermitian
-    by_pair = np.einsum("natbr->ab", products.reshape(shape))
-    return float(np.sum(by_pair * (powers[:, None] + powers)))
+    if on_device or len(chunks) == 1:
+        found = [one(chunk) for chunk in chunks]
+    else:
+        with ThreadPoolExecutor(max_workers=threads) as pool:
+            found = list(pool.map(one, chunks))
+    *added, log_dets = (list(each) for each in zip(*found, strict=True))
+    direct, sandwiched, answers, slope = (sum(each[1:], each[0]) for each in added)
+    return Sums(direct, sandwiched, answers, slope, np.concatenate(log_dets))
 
 
 # ---- solving ----
@@ -392,10 +226,10 @@ def _bare(ring: Ring, s: float) -> tuple[float, np.ndarray]:
     if memory == 0:
         return 1.0, np.full(here.neurons, s)
     scaled = here.scaled(s)
-    shift = _shift(ring, scaled)
-    inverse = np.linalg.inv(shift).reshape(here.neurons, memory, m, memory, m)
+    step = shift(scaled.f_s, ring.turn)
+    inverse = np.linalg.inv(step).reshape(here.neurons, memory, m, memory, m)
     slope = float(np.sum(np.einsum("njtit->ntij", inverse).real * scaled.f_s)) / (here.neurons * m * d)
-    return 1.0 + slope, s + _log_det(shift) / (m * d)
+    return 1.0 + slope, s + np.linalg.slogdet(step)[1] / (m * d)
 
 
 def _log_ratio(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -480,9 +314,9 @@ class Edge:
     def _transfer_of(self, scaled: Histories) -> np.ndarray:
         m, n, groups, memory = scaled.steps, scaled.neurons, scaled.groups, scaled.memory
         t = np.arange(m)
-        answer = np.zeros((n, groups, m, scaled.f_x.shape[3], m), self.ring.dtype)
+        answer = np.zeros((n, groups, m, scaled.f_x.shape[3], m), type(self.ring.turn))
         if memory:
-            resolvent = np.linalg.inv(_shift(self.ring, scaled)).reshape(n, memory, m, memory, m)
+            resolvent = np.linalg.inv(shift(scaled.f_s, self.ring.turn)).reshape(n, memory, m, memory, m)
             answer += np.einsum("ntgi,nitjr,nrjk->ngtkr", scaled.c_s, resolvent, scaled.f_x, optimize=True)
         answer[:, :, t, :, t] += scaled.c_x.transpose(1, 0, 2, 3)
         basis = self._basis
