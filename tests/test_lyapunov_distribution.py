@@ -13,7 +13,8 @@ from scipy.optimize import brentq
 from tests.all_cells import CASES
 
 import gatefield as gf
-from gatefield.exponent_curves import Curve
+from gatefield import lyapunov_distribution as spectra
+from gatefield.exponent_curves import Curve, Level
 from gatefield.histories import Histories, histories_of
 from gatefield.quadrature import gaussian_nodes
 from gatefield.ring import Edge, Ring, Unknowns, evaluate, solve
@@ -176,6 +177,39 @@ def test_what_neurons_add_to_the_edge() -> None:
     after = Edge(Ring(without(histories, 6 * g, 6 * g + 6), 0.7)).log_growth(s)
     expected = (edge.log_growth(s) - shares[g]) / 15.0
     assert after - edge.log_growth(s) == pytest.approx(expected, rel=0.15)
+
+
+def test_groups_move_the_edge_as_they_do_alone() -> None:
+    histories, s = made(GRU, 96, 4), np.array([-1.0, -0.5, -0.2, 0.0])
+    ring = Ring(histories, 0.7)
+    edge = spectra._edge(ring)
+    level, _ = spectra._level([ring], s, edge, False, lambda _: None)
+    assert np.mean(level.edge_shares) == pytest.approx(0.0, abs=1e-4)
+    g = int(np.argmax(np.abs(level.edge_shares)))
+    after = spectra._edge(Ring(without(histories, 6 * g, 6 * g + 6), 0.7))
+    assert after - edge == pytest.approx(-level.edge_shares[g] / 15.0, rel=0.2)
+
+
+def test_short_windows_of_all_correct_those_of_few() -> None:
+    def level(value: float) -> Level:
+        return Level(np.full(3, value), np.full(3, 2.0 * value), value, np.zeros((2, 3)), np.zeros(2))
+
+    # all neurons' short windows, some neurons' short ones, and theirs whole, halved and quartered
+    family = spectra._family([level(v) for v in (0.35, 0.30, 0.46, 0.43, 0.35)], np.array([-2.0, -1.0, 0.0]), False)
+    assert [curve.edge for curve in family.windows] == pytest.approx([0.51, 0.48, 0.4])
+    assert family.best.edge == pytest.approx(0.52)
+    np.testing.assert_allclose(family.best.potential, 1.04)
+    assert family.estimate(lambda curve: curve.edge).error == pytest.approx(0.04)  # half of the step before
+
+
+def test_what_groups_change_in_the_fraction_is_a_slope() -> None:
+    s, edge = np.linspace(-2.0, 0.4, 30), 0.5
+    shares = np.array([[0.02], [-0.02]]) * (s - edge) ** 2
+    level = Level(np.linspace(0.1, 0.9, 30), s.copy(), edge, shares, np.array([0.01, -0.01]))
+    first, second = level.parts(s)
+    np.testing.assert_allclose(first.fraction - level.fraction, 0.04 * (s - edge), atol=1e-4)
+    np.testing.assert_allclose(first.potential - level.potential, shares[0])
+    assert (first.edge, second.edge) == pytest.approx((0.51, 0.49))
 
 
 def test_no_dimension_where_nothing_adds_up() -> None:
