@@ -85,6 +85,22 @@ def test_the_edge_of_a_layer_left_alone(cell: gf.Cell) -> None:
     assert all(value == 0.0 for value in made.bias.values())
 
 
+def test_weights_with_another_state_at_the_edge_are_drawn_anew() -> None:
+    """The first weights of this seed have a state beside the zero one, where λ_max is about −0.03."""
+    made = initialize_layer(blank_layer(GRU, N), seed=2, theory=False)
+    assert made.reached
+    assert not made.message
+    network = made.layer.network()
+    for start in range(4):  # by another route, from other states
+        run = network.lyapunov_spectrum(300, count=1, transient=600, seed=start)
+        assert abs(run.largest.value) < 0.01
+    rng, blank = np.random.default_rng(2), blank_layer(GRU, N)
+    first = gf.Layer(GRU, {name: rng.standard_normal((N, N)) / np.sqrt(N) for name in blank.weights}, {})
+    kept = initialize_layer(first, keep=["recurrent_weights"], seed=2, theory=False)
+    assert kept.reached  # at the zero state
+    assert "may settle beside the zero state, where λ_max is -0.03" in kept.message
+
+
 @pytest.fixture(scope="module", params=[LSTM, GRU], ids=["LSTM", "GRU"])
 def driven(request: pytest.FixtureRequest) -> tuple[Any, np.ndarray]:
     u = white_inputs(M, steps=150, seed=3)

@@ -178,7 +178,8 @@ def initialize_layer(
     Args:
         layer: its sizes, and what is kept of it.
         target: "edge" (λ_max = 0, along the inputs where there are some), {"spectral_radius": r}, {"timescale": steps}
-            (λ_max = −1/steps) or {"slow_modes": share} (of eigenvalues with |λ − 1| < 0.05).
+            (λ_max = −1/steps) or {"slow_modes": share} (of eigenvalues with |λ − 1| < 0.05). At the edge without
+            inputs, weights are drawn anew if random states do not come to rest.
         inputs: (steps, M) or (sequences, steps, M) that the layer will see: their currents count. None: left alone.
         gain: gains to hold, by pre-activation. The others are equal and free, and share one factor. For slow modes the
             mean bias of the gate that holds (forget, update) is free too, and the free gains keep it at the edge.
