@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 import gatefield as gf
-from gatefield.cells import named_cell
-from gatefield.initialisation import blank_layer, initialize_layer, white_inputs
+from gatefield.cells.builtin import named_cell
+from gatefield.layers.initialisation import blank_layer, initialize_layer, white_inputs
 
 
 def measured(layer: gf.Layer, inputs: np.ndarray | None, seed: int) -> float:
@@ -23,7 +23,9 @@ def measured(layer: gf.Layer, inputs: np.ndarray | None, seed: int) -> float:
         runs = [network.lyapunov_spectrum(300, count=1, transient=600, seed=3 * seed + i) for i in range(3)]
         return max((float(run.largest.value) for run in runs), key=abs)
     paths = layer.run_batch(inputs)
-    each = [gf.lyapunov_along(path, layer.weights, count=1, transient=path.steps // 4, seed=seed) for path in paths]
+    each = [
+        gf.networks.lyapunov_along(path, layer.weights, count=1, transient=path.steps // 4, seed=seed) for path in paths
+    ]
     return float(np.mean([one.largest.value for one in each]))
 
 

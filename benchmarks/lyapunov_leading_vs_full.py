@@ -22,7 +22,7 @@ def main() -> None:
     network = gf.Network(ensemble, size=options.size, seed=0)
     state = network.run(200, record=1).last
 
-    def measure(steps: int, count: int | None) -> gf.LyapunovSpectrum:
+    def measure(steps: int, count: int | None) -> gf.networks.MeasuredExponents:
         return network.lyapunov_spectrum(steps, transient=0, state=state, count=count)
 
     runs = {

@@ -40,7 +40,7 @@ def main() -> None:
         for gain in gains:
             ensemble = gf.Ensemble(cell, gain)
             theory = gf.lyapunov_max(ensemble, samples=options.samples)
-            seen = gf.lyapunov_sizes(
+            seen = gf.reports.lyapunov_sizes(
                 ensemble, sizes=options.sizes, networks=options.networks, steps=options.steps, transient=400
             )
             largest, limit, slope = seen.values["largest"], seen.limits["largest"], seen.slopes["largest"]

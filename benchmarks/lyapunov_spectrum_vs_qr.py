@@ -39,7 +39,7 @@ ENSEMBLES = {
 PER_NEURON, SHARES = ("kaplan_yorke_dimension", "entropy_rate"), ("fraction_positive", "mean")
 
 
-def distance(theory: gf.LyapunovDistribution, exponents: np.ndarray) -> float:
+def distance(theory: gf.chaos.LyapunovDistribution, exponents: np.ndarray) -> float:
     """Kolmogorov–Smirnov distance of a network's exponents, ascending, from theory."""
     rank = (np.arange(len(exponents)) + 0.5) / len(exponents)
     return float(np.max(np.abs(theory.fraction_below(exponents).value - rank)))

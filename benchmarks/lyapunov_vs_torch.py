@@ -81,7 +81,7 @@ def main() -> None:
     state = network.run(200, record=1).last
     step = {"lstm": lstm_step, "gru": gru_step}[options.cell]
 
-    def ours() -> gf.LyapunovSpectrum:
+    def ours() -> gf.networks.MeasuredExponents:
         return network.lyapunov_spectrum(options.steps, transient=0, state=state)
 
     network.lyapunov_spectrum(12, transient=0, state=state)

@@ -140,7 +140,7 @@ def mean_field_sides(case: Case, reference: float, count: int) -> list[Side]:
     found = []
     for neurons, steps in BATCHES:
 
-        def run(seed: int, batches: int, neurons: int = neurons, steps: int = steps) -> gf.MeanField:
+        def run(seed: int, batches: int, neurons: int = neurons, steps: int = steps) -> gf.meanfield.MeanField:
             return gf.mean_field(case.ensemble, steps=steps, samples=batches * neurons, batches=batches, seed=seed)
 
         run(0, 2)

@@ -15,7 +15,7 @@ import numpy as np
 from timing import show
 
 import gatefield as gf
-from gatefield.local_workers import local_client
+from gatefield.sweeps.local_workers import local_client
 
 
 def nothing(x: float, y: float) -> float:

@@ -26,8 +26,8 @@ import numpy as np
 import optax
 
 import gatefield as gf
-from gatefield.initialisation import blank_layer, initialize_layer
-from gatefield.network import trajectory
+from gatefield.layers.initialisation import blank_layer, initialize_layer
+from gatefield.networks.network import trajectory
 
 CELL = gf.LSTM()
 NAMES = CELL.preactivation_names

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 
 import gatefield as gf
-from gatefield.plots import plot_curve, plot_eigenvalues
+from gatefield.plots.spectra import plot_curve, plot_eigenvalues
 
 ensemble = gf.Ensemble(gf.LSTM(), gain={"forget": 2.0, "input": 1.0, "output": 3.0, "cell": 3.0})
 

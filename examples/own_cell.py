@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import gatefield as gf
-from gatefield.plots import plot_report
+from gatefield.plots.spectra import plot_report
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ EACH_ENSEMBLE = [pytest.param(e, id=f"{c.name}-{i}") for c in CASES for i, e in 
 
 
 @cache
-def settled(ensemble: gf.Ensemble) -> gf.MeanField:
+def settled(ensemble: gf.Ensemble) -> gf.meanfield.MeanField:
     """The ensemble's mean field, solved once for all tests."""
     return gf.mean_field(ensemble, seed=1, **SHORT_RUN)
 

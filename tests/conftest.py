@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.commands import Command, Outcome
 
-from gatefield import cli
-from gatefield.memory import spare_memory_maps
+from gatefield.cli import app as cli
+from gatefield.running.memory import spare_memory_maps
 
 
 @pytest.fixture(autouse=True)

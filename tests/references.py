@@ -88,7 +88,7 @@ def gru_at_3(update: float, reset: float) -> gf.Ensemble:
 
 
 @cache
-def gru_fields(update: float, reset: float) -> tuple[gf.MeanField, ...]:
+def gru_fields(update: float, reset: float) -> tuple[gf.meanfield.MeanField, ...]:
     """Mean fields of `gru_at_3` for each of its SEEDS, solved once for all tests."""
     ensemble = gru_at_3(update, reset)
     return tuple(gf.mean_field(ensemble, seed=seed, **RUN) for seed in SEEDS[update, reset])

@@ -1,5 +1,5 @@
 """`python -m gatefield`."""
 
-from gatefield.cli import main
+from gatefield.cli.app import main
 
 main()

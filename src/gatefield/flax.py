@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from gatefield.cells import tanh
-from gatefield.checkpoints import flatten, read_layers
-from gatefield.conventions import FLAX, Found, find, is_leaf, leaves_of
-from gatefield.diagnosis import Diagnoses, diagnose_layers
-from gatefield.initialisation import Initialisations, achieved, initialize_layer
-from gatefield.layers import Layer, inputs_by_layer
+from gatefield.cells.cell import tanh
+from gatefield.layers.checkpoints import flatten, read_layers
+from gatefield.layers.conventions import FLAX, Found, find, is_leaf, leaves_of
+from gatefield.layers.diagnosis import Diagnoses, diagnose_layers
+from gatefield.layers.initialisation import Initialisations, achieved, initialize_layer
+from gatefield.layers.layer import Layer, inputs_by_layer
 
 try:
     import_module("flax")  # the framework: type checkers take the name for this module

@@ -7,13 +7,13 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from gatefield.arguments import whole
-from gatefield.cells import Activation, relu, tanh
-from gatefield.checkpoints import as_array, read_layers
-from gatefield.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
-from gatefield.diagnosis import Diagnoses, diagnose_layers
-from gatefield.initialisation import Initialisations, achieved, initialize_layer
-from gatefield.layers import Layer
+from gatefield.cells.cell import Activation, relu, tanh
+from gatefield.layers.checkpoints import as_array, read_layers
+from gatefield.layers.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
+from gatefield.layers.diagnosis import Diagnoses, diagnose_layers
+from gatefield.layers.initialisation import Initialisations, achieved, initialize_layer
+from gatefield.layers.layer import Layer
+from gatefield.running.arguments import whole
 
 try:
     torch: Any = import_module("torch")  # the framework: type checkers take the name for this module

@@ -1,0 +1,12 @@
+from .critical import CriticalGain as CriticalGain
+from .critical import critical_gain as critical_gain
+from .distribution import LyapunovDistribution as LyapunovDistribution
+from .distribution import lyapunov_spectrum as lyapunov_spectrum
+from .largest import LargestExponent as LargestExponent
+from .largest import lyapunov_max as lyapunov_max
+from .onset import ChaosLine as ChaosLine
+from .onset import ChaosOnset as ChaosOnset
+from .onset import chaos_line as chaos_line
+from .onset import chaos_onset as chaos_onset
+from .pairs import Replicas as Replicas
+from .pairs import replicas as replicas

@@ -1,0 +1,9 @@
+"""The papers' figures: the numbers of every panel, from theory and simulation, and how they are drawn.
+
+`figures` has them by name; `gru`, `lstm`, `edge` and `training` make the numbers, `panels` what several share,
+`drawings` the pictures.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

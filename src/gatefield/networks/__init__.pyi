@@ -1,0 +1,11 @@
+from .along import lyapunov_along as lyapunov_along
+from .along import lyapunov_of_map as lyapunov_of_map
+from .exponents import MeasuredExponents as MeasuredExponents
+from .exponents import entropy_rate as entropy_rate
+from .exponents import kaplan_yorke_dimension as kaplan_yorke_dimension
+from .exponents import participation_ratio as participation_ratio
+from .network import Network as Network
+from .network import Path as Path
+from .network import eigenvalues as eigenvalues
+from .simulation import Simulation as Simulation
+from .simulation import simulate as simulate

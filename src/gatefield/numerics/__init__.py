@@ -1,0 +1,9 @@
+"""Numerical tools that know nothing of networks.
+
+`estimates` are numbers with errors, `quadrature` Gaussian averages, `algebra` small matrices written out, `correlation`
+averages over lags, `crossings` where a quantity crosses zero, `elimination` rows of a frame kept apart on all cores.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

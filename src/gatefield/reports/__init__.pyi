@@ -1,0 +1,17 @@
+from .diagrams import Diagram as Diagram
+from .diagrams import diagram as diagram
+from .ensembles import Pair as Pair
+from .ensembles import Report as Report
+from .ensembles import SpectrumReport as SpectrumReport
+from .ensembles import report as report
+from .ensembles import spectrum_report as spectrum_report
+from .growth import TrajectoryGrowth as TrajectoryGrowth
+from .growth import trajectory_growth as trajectory_growth
+from .lyapunov import LyapunovReport as LyapunovReport
+from .lyapunov import SizeScaling as SizeScaling
+from .lyapunov import lyapunov_report as lyapunov_report
+from .lyapunov import lyapunov_sizes as lyapunov_sizes
+from .scaling import AccumulationFit as AccumulationFit
+from .scaling import GateScaling as GateScaling
+from .scaling import accumulation_fit as accumulation_fit
+from .scaling import gate_scaling as gate_scaling

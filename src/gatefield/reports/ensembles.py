@@ -1,0 +1,295 @@
+"""What a large random network of an ensemble does: theory and simulation side by side."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gatefield.cells.ensemble import Ensemble
+from gatefield.meanfield.causal import check_run
+from gatefield.meanfield.sampled import MeanField, mean_field
+from gatefield.networks.simulation import Simulation, check_memory, simulate
+from gatefield.numerics.algebra import ComplexArray
+from gatefield.numerics.estimates import Estimate
+from gatefield.results.version import __version__
+from gatefield.running.arguments import finite, positive, whole
+from gatefield.running.background import Background
+from gatefield.spectra.dyson import UnsolvedWarning
+from gatefield.spectra.spectrum import (
+    SLOW_RADIUS,
+    SpectralCurve,
+    SpectralField,
+    spectral_curve,
+    spectral_density,
+    spectral_mass,
+    spectral_radius,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One quantity by theory (N = ∞) and by simulation."""
+
+    theory: Estimate
+    simulation: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """{"theory", "simulation"}, each {"value", "error"}."""
+        return {"theory": self.theory.as_json(), "simulation": self.simulation.as_json()}
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Theory and simulation of one ensemble.
+
+    Attributes:
+        field, simulation: where the numbers come from.
+        state_variances: by state variable.
+        autocorrelation_time: of the last state variable, the one that other neurons see, in steps.
+        spectral_radius: of the one-step Jacobian.
+        fraction_of_slow_modes: share of its eigenvalues with |λ − 1| < `slow_radius`.
+        curve, density: of the theory's spectrum.
+        messages: what did not converge, and what to change; empty where all did.
+    """
+
+    ensemble: Ensemble
+    field: MeanField
+    simulation: Simulation
+    state_variances: dict[str, Pair]
+    autocorrelation_time: Pair
+    spectral_radius: Pair
+    fraction_of_slow_modes: Pair
+    slow_radius: float
+    curve: SpectralCurve
+    density: SpectralField | None
+    messages: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and text, each number as {"value", "error"}."""
+        return {
+            "ensemble": self.ensemble.describe(),
+            "regime": self.field.regime,
+            "regime_in_simulation": self.simulation.regime,
+            "state_variances": {name: pair.as_json() for name, pair in self.state_variances.items()},
+            "autocorrelation_time": self.autocorrelation_time.as_json(),
+            "spectral_radius": self.spectral_radius.as_json(),
+            "fraction_of_slow_modes": self.fraction_of_slow_modes.as_json(),
+            "slow_radius": self.slow_radius,
+            "converged": not self.messages,
+            "messages": self.messages,
+            "steps": self.field.steps,
+            "samples": self.field.samples,
+            "size": self.simulation.size,
+            "networks": self.simulation.networks,
+            "seed": self.field.seed,
+            "version": __version__,
+        }
+
+    def to_dataset(self) -> Any:
+        """All of it as an `xarray.Dataset`."""
+        from gatefield.results.datasets import report_dataset
+
+        return report_dataset(self)
+
+
+def report(
+    ensemble: Ensemble,
+    *,
+    steps: int = 300,
+    samples: int = 8000,
+    size: int = 1000,
+    networks: int = 3,
+    seed: int = 0,
+    slow_radius: float = SLOW_RADIUS,
+    density: bool = True,
+) -> Report:
+    """Run the mean field and some networks and put their numbers side by side.
+
+    Args:
+        ensemble: the random networks.
+        steps: length of both runs; averages are over the second half.
+        samples: sampled neurons of the mean field.
+        size: neurons per simulated network.
+        networks: number of simulated networks.
+        seed: of everything drawn.
+        slow_radius: modes with |λ − 1| below it count as slow.
+        density: whether to compute the density of eigenvalues on a grid, for the figure.
+
+    Raises:
+        ValueError: an argument out of its range, or a network that does not fit into memory.
+    """
+    slow_radius = positive("slow_radius", slow_radius)
+    cell = ensemble.cell
+    _check(ensemble, size, networks, steps, samples, seed)
+    simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
+    field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
+    states, seen = len(cell.state_names), cell.state_names[-1]
+    with _noting_warnings() as noted:
+        theory_slow = spectral_mass(ensemble, field.snapshot, center=1.0, radius=slow_radius)
+        theory_radius = spectral_radius(ensemble, field.snapshot)
+        curve, drawn = _picture(ensemble, field, density)
+    simulation = simulating.result()
+    simulated_slow = simulation.mass(center=1.0, radius=slow_radius)
+    return Report(
+        ensemble=ensemble,
+        field=field,
+        simulation=simulation,
+        state_variances={n: Pair(field.variance[n], simulation.variance[n]) for n in cell.state_names},
+        autocorrelation_time=Pair(field.autocorrelation_time(seen), simulation.autocorrelation_time(seen)),
+        spectral_radius=Pair(theory_radius, simulation.spectral_radius),
+        fraction_of_slow_modes=Pair(_per(states, theory_slow), _per(states, simulated_slow)),
+        slow_radius=slow_radius,
+        curve=curve,
+        density=drawn,
+        messages=_messages(field, simulation, noted),
+    )
+
+
+@contextmanager
+def _noting_warnings() -> Iterator[list[str]]:
+    """Collects what the solver warns of, for the result to carry."""
+    noted: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UnsolvedWarning)
+        yield noted
+    for warning in caught:
+        if issubclass(warning.category, UnsolvedWarning):
+            noted.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def _messages(field: MeanField, simulation: Simulation | None, noted: list[str]) -> list[str]:
+    settled = [("mean field", field.message), ("simulation", simulation.message if simulation else "")]
+    return [f"{where}: {what}" for where, what in settled if what] + [f"spectrum: {what}" for what in noted]
+
+
+def _check(ensemble: Ensemble, size: int, networks: int, steps: int, samples: int, seed: int) -> None:
+    """Refuse bad arguments before anything runs, on either thread."""
+    check_memory(ensemble, whole("size", size))
+    whole("networks", networks)
+    whole("seed", seed, 0)
+    check_run(steps, samples)
+
+
+def _per(count: int, estimate: Estimate) -> Estimate:
+    return Estimate(estimate.value / count, estimate.error / count)
+
+
+def _picture(ensemble: Ensemble, field: MeanField, density: bool) -> tuple[SpectralCurve, SpectralField | None]:
+    """The spectral curve, and the density on a grid around it where asked."""
+    curve = spectral_curve(ensemble, field.snapshot)
+    return curve, spectral_density(ensemble, field.snapshot, figure_grid(curve)) if density else None
+
+
+def figure_grid(curve: SpectralCurve, points: int = 80) -> ComplexArray:
+    """A grid of complex numbers around a spectral curve, symmetric about the real axis: (points, points)."""
+    if not curve.contours:
+        return np.zeros((1, 1), dtype=complex)
+    z = np.concatenate(curve.contours)
+    left, right, top = z.real.min(), z.real.max(), z.imag.max()
+    margin = 0.05 * max(right - left, top)
+    x, y = np.linspace(left - margin, right + margin, points), np.linspace(-top - margin, top + margin, points)
+    return x[None, :] + 1j * y[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumReport:
+    """Spectral radius and masses in discs, by theory and, where asked, by simulation.
+
+    Attributes:
+        discs: (x, y, radius) of each.
+        masses: modes within each disc, per neuron.
+    """
+
+    ensemble: Ensemble
+    field: MeanField
+    simulation: Simulation | None
+    spectral_radius: Pair
+    discs: list[tuple[float, float, float]]
+    masses: list[Pair]
+    curve: SpectralCurve
+    density: SpectralField | None
+    messages: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and text, each number as {"value", "error"}; "simulation" only where there is one."""
+
+        def show(pair: Pair) -> dict[str, Any]:
+            return pair.as_json() if self.simulation else {"theory": pair.theory.as_json()}
+
+        return {
+            "ensemble": self.ensemble.describe(),
+            "regime": self.field.regime,
+            "spectral_radius": show(self.spectral_radius),
+            "discs": [
+                {"center": [x, y], "radius": r, "mass": show(pair)}
+                for (x, y, r), pair in zip(self.discs, self.masses, strict=True)
+            ],
+            "contours": len(self.curve.contours),
+            "converged": not self.messages,
+            "messages": self.messages,
+            "steps": self.field.steps,
+            "samples": self.field.samples,
+            "seed": self.field.seed,
+        }
+
+
+def spectrum_report(
+    ensemble: Ensemble,
+    *,
+    discs: list[tuple[float, float, float]],
+    steps: int = 300,
+    samples: int = 8000,
+    seed: int = 0,
+    size: int | None = None,
+    networks: int = 1,
+    density: bool = True,
+) -> SpectrumReport:
+    """Spectral radius, curve and masses of the steady state of an ensemble.
+
+    Args:
+        ensemble: the random networks.
+        discs: (x, y, radius) of each disc in which to count modes.
+        steps: length of both runs; averages are over the second half.
+        samples: sampled neurons of the mean field.
+        seed: of everything drawn.
+        size: neurons per simulated network; no simulation without it.
+        networks: number of simulated networks.
+        density: whether to compute the density on a grid, for the figure.
+
+    Raises:
+        ValueError: an argument out of its range, or a network that does not fit into memory.
+    """
+    for x, y, r in discs:
+        finite("disc center", x)
+        finite("disc center", y)
+        positive("disc radius", r)
+    _check(ensemble, 1 if size is None else size, networks, steps, samples, seed)
+    simulating = None
+    if size is not None:
+        simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
+    field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
+    with _noting_warnings() as noted:
+        theory_radius = spectral_radius(ensemble, field.snapshot)
+        theory_masses = [spectral_mass(ensemble, field.snapshot, center=complex(x, y), radius=r) for x, y, r in discs]
+        curve, drawn = _picture(ensemble, field, density)
+    simulation = simulating.result() if simulating else None
+    unknown = Estimate(float("nan"), float("nan"))
+    masses = [simulation.mass(center=complex(x, y), radius=r) if simulation else unknown for x, y, r in discs]
+    return SpectrumReport(
+        ensemble=ensemble,
+        field=field,
+        simulation=simulation,
+        spectral_radius=Pair(theory_radius, simulation.spectral_radius if simulation else unknown),
+        discs=discs,
+        masses=[Pair(*both) for both in zip(theory_masses, masses, strict=True)],
+        curve=curve,
+        density=drawn,
+        messages=_messages(field, simulation, noted),
+    )

@@ -1,0 +1,10 @@
+"""Eigenvalues of the one-step Jacobian at N = ∞: where they lie, how densely, and what powers of it do.
+
+`response` is how neurons answer at λ, `dyson` the K×K equations of random-matrix theory, `spectrum` the curve, radius,
+density and mass that follow. `zero_state` has closed forms where activity dies, `limits` those of the paper for gates
+that are constant or binary, `long_term` powers of the Jacobian. All take an ensemble and a snapshot, whoever made it.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

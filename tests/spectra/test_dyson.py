@@ -1,0 +1,494 @@
+"""The spectrum of any cell against formulas of the papers, and against theory.md §4 itself, coded here by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.special import expit
+from tests.all_cells import EACH_CELL, EACH_ENSEMBLE, Case, scattered
+
+import gatefield as gf
+
+GRU = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "reset": 2.0, "candidate": 3.0})
+LSTM = gf.Ensemble(gf.LSTM(), gain={"forget": 2.0, "input": 1.0, "output": 3.0, "cell": 4.0})
+
+
+def slope(x: np.ndarray) -> np.ndarray:
+    return expit(x) * expit(-x)
+
+
+def outermost(f: Callable[[float], float]) -> float:
+    """The largest zero of f, positive before it and negative after."""
+    radii = np.linspace(6.0, 1e-3, 600)
+    inside = next(i for i, r in enumerate(radii) if f(r) > 0.0)
+    return brentq(f, radii[inside], radii[inside - 1], xtol=1e-14, rtol=1e-14)
+
+
+# ---- any cell ----
+
+
+def gamma(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> np.ndarray:
+    """Γ(λ) = V_s (λ − F_s)^{-1} F_x + V_x, (n, K, K)."""
+    d = snapshot.derivatives
+    r = np.linalg.inv(z * np.eye(d.f_s.shape[1]) - d.f_s)
+    return d.v_s @ r @ d.f_x + d.v_x
+
+
+def probes(ensemble: gf.Ensemble, snapshot: gf.Snapshot, fractions: tuple[float, ...]) -> np.ndarray:
+    """Points off the axis, at these fractions of the way from the middle of the poles to the edge of the support."""
+    middle = float(np.median(np.linalg.eigvals(snapshot.derivatives.f_s).real))
+    radii = np.linspace(4.0, 0.0, 200)
+    points = []
+    for angle, fraction in zip((0.7, 1.6, 2.5, 1.1), fractions, strict=False):
+        exponents = gf.spectra.support_exponent(ensemble, snapshot, middle + radii * np.exp(1j * angle))
+        points.append(middle + fraction * radii[np.argmax(exponents > 0.0)] * np.exp(1j * angle))
+    return np.array(points)
+
+
+@pytest.mark.parametrize("ensemble", EACH_ENSEMBLE)
+def test_support_is_where_the_perron_eigenvalue_is_one(ensemble: gf.Ensemble) -> None:
+    """T_kl = a_k² E|Γ_kl|², K×K, without grouping."""
+    snapshot = scattered(ensemble)
+    points = np.array([0.3 + 0.4j, -0.8 + 0.1j, 1.2 + 0.9j, 3.0 + 0.1j])
+    expected = []
+    for z in points:
+        t = ensemble.gains[:, None] ** 2 * np.mean(np.abs(gamma(ensemble, snapshot, z)) ** 2, axis=0)
+        expected.append(np.log(np.max(np.abs(np.linalg.eigvals(t)))))
+    np.testing.assert_allclose(gf.spectra.support_exponent(ensemble, snapshot, points), expected, rtol=0, atol=1e-10)
+
+
+def dagger(m: np.ndarray) -> np.ndarray:
+    return np.conj(np.swapaxes(m, -1, -2))
+
+
+def solved_by_iteration(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> tuple[np.ndarray, np.ndarray]:
+    """p, q (K,) of theory.md §4 by damped iteration."""
+    g, squared = gamma(ensemble, snapshot, z), ensemble.gains**2
+    one = np.eye(len(squared))
+    p, q = squared.copy(), squared.copy()
+    for _ in range(20_000):
+        pg, qg = dagger(g) @ (p[:, None] * g), g @ (q[:, None] * dagger(g))
+        new_p = squared * np.mean(np.einsum("nkk->nk", pg @ np.linalg.inv(one + q[:, None] * pg)).real, axis=0)
+        new_q = squared * np.mean(np.einsum("nkk->nk", qg @ np.linalg.inv(one + p[:, None] * qg)).real, axis=0)
+        moved = np.max(np.abs(new_p - p) / (p + 1e-12)) + np.max(np.abs(new_q - q) / (q + 1e-12))
+        p, q = np.sqrt(p * new_p), np.sqrt(q * new_q)
+        if moved < 1e-13:
+            break
+    return p, q
+
+
+def potential(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex, p: np.ndarray, q: np.ndarray) -> float:
+    """Φ(λ) less its term in p·q alone."""
+    g, f_s = gamma(ensemble, snapshot, z), snapshot.derivatives.f_s
+    bare = np.mean(np.linalg.slogdet(z * np.eye(f_s.shape[1]) - f_s)[1])
+    inner = np.eye(len(p)) + q[:, None] * (dagger(g) @ (p[:, None] * g))
+    return bare + 0.5 * np.mean(np.linalg.slogdet(inner)[1])
+
+
+@pytest.mark.parametrize("case", EACH_CELL)
+def test_resolvent_is_the_gradient_of_the_potential(case: Case) -> None:
+    """G = ∂_xΦ − i∂_yΦ at fixed p, q, these found by iterating the K×K equations."""
+    ensemble = case.ensembles[0]
+    snapshot = scattered(ensemble)
+    points, step = probes(ensemble, snapshot, (0.3, 0.7)), 1e-5
+    found = gf.spectra.resolvent(ensemble, snapshot, points)
+    assert found.converged
+    for z, g in zip(points, found.value, strict=True):
+        p, q = solved_by_iteration(ensemble, snapshot, z)
+        assert p @ q > 0.0
+        x, y = (
+            (potential(ensemble, snapshot, z + d, p, q) - potential(ensemble, snapshot, z - d, p, q)) / (2 * step)
+            for d in (step, 1j * step)
+        )
+        assert abs(g - (x - 1j * y)) < 1e-7
+
+
+@pytest.mark.parametrize("case", EACH_CELL)
+def test_resolvent_outside_is_that_of_the_poles(case: Case) -> None:
+    ensemble = case.ensembles[0]
+    snapshot = scattered(ensemble)
+    for z in (7.0 + 2.0j, -30.0 + 0.5j):
+        assert gf.spectra.support_exponent(ensemble, snapshot, z) < 0.0
+        poles = np.linalg.eigvals(snapshot.derivatives.f_s)
+        expected = np.mean(np.sum(1.0 / (z - poles), axis=1))
+        assert abs(gf.spectra.resolvent(ensemble, snapshot, z).value - expected) < 1e-12
+    far = 1e4 * np.exp(0.3j)
+    d = len(case.cell.state_names)
+    assert gf.spectra.resolvent(ensemble, snapshot, far).value * far == pytest.approx(d, abs=1e-3)
+
+
+@pytest.mark.parametrize("case", EACH_CELL)
+def test_density_is_the_divergence_of_the_resolvent(case: Case) -> None:
+    """μ = (1/π) ∂G/∂λ̄ = (1/2π)(∂_x + i∂_y) G, by central differences of fourth order."""
+    ensemble = case.ensembles[0]
+    snapshot = scattered(ensemble)
+    points, step = probes(ensemble, snapshot, (0.2, 0.5, 0.8, 1.5)), 1e-3
+    found = gf.spectral_density(ensemble, snapshot, points)
+    assert found.converged
+    shifts = step * np.array([1, -1, 2, -2, 1j, -1j, 2j, -2j])
+    g = gf.spectra.resolvent(ensemble, snapshot, points[:, None] + shifts).value
+    weights = np.array([8.0, -8.0, -1.0, 1.0]) / (12 * step)
+    expected = (g[:, :4] @ weights + 1j * (g[:, 4:] @ weights)) / (2 * np.pi)
+    np.testing.assert_allclose(expected.imag, 0.0, atol=1e-7)  # G is a gradient
+    # the density uses the Hessian at the last evaluation, where a residual of up to 1e-5 is accepted
+    np.testing.assert_allclose(found.value, expected.real, rtol=2e-4, atol=1e-7)
+    assert np.all(found.value[:3] > 0.0)
+    assert found.value[3] == 0.0
+
+
+def test_equal_sources_may_be_shared_or_not() -> None:
+    """Grouping is speed, not mathematics: a GRU that computes h for each gate apart has the same spectrum."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Apart(gf.GRU):
+        def sources(self, state: Mapping[str, Any], x: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {name: 1.0 * source for name, source in super().sources(state, x).items()}
+
+    apart = gf.Ensemble(Apart(), gain=GRU.gain)
+    assert len(apart.structure.groups) == 3
+    snapshot = scattered(GRU)
+    copy = gf.Snapshot(apart.cell, snapshot.state, snapshot.preactivations)
+    points = np.append(probes(GRU, snapshot, (0.3, 0.7)), 3.0)
+    for function, within in ((gf.spectra.resolvent, 1e-9), (gf.spectral_density, 1e-5)):
+        shared, own = function(GRU, snapshot, points), function(apart, copy, points)
+        assert own.converged
+        np.testing.assert_allclose(own.value, shared.value, rtol=0, atol=within)
+    np.testing.assert_allclose(
+        gf.spectra.support_exponent(apart, copy, points),
+        gf.spectra.support_exponent(GRU, snapshot, points),
+        rtol=0,
+        atol=1e-10,
+    )
+
+
+def test_a_source_split_in_two_is_one_of_the_joint_gain() -> None:
+    """y and y' with one source that only enter as y + y' are one pre-activation of gain √(a² + a'²)."""
+
+    @dataclass(frozen=True)
+    class Split(gf.Cell):
+        state_names = ("h",)
+        preactivation_names = ("one", "other")
+
+        def sources(self, state: Mapping[str, Any], x: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"one": state["h"], "other": state["h"]}
+
+        def update(self, state: Mapping[str, Any], x: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"h": 0.3 * state["h"] + jnp.tanh(x["one"] + x["other"])}
+
+    @dataclass(frozen=True)
+    class Joint(gf.Cell):
+        state_names = ("h",)
+        preactivation_names = ("one",)
+
+        def sources(self, state: Mapping[str, Any], x: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"one": state["h"]}
+
+        def update(self, state: Mapping[str, Any], x: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {"h": 0.3 * state["h"] + jnp.tanh(x["one"])}
+
+    split, joint = gf.Ensemble(Split(), gain={"one": 1.2, "other": 1.6}), gf.Ensemble(Joint(), gain={"one": 2.0})
+    a = scattered(split, 60)
+    b = gf.Snapshot(joint.cell, a.state, a.preactivations.sum(axis=1, keepdims=True))
+    points = np.array([0.3 + 0.2j, 0.9 + 0.1j, 5.0])
+    np.testing.assert_allclose(
+        gf.spectra.resolvent(split, a, points).value, gf.spectra.resolvent(joint, b, points).value, rtol=0, atol=1e-10
+    )
+    assert gf.spectral_radius(split, a).value == pytest.approx(gf.spectral_radius(joint, b).value, rel=1e-10)
+
+
+# ---- GRU ----
+
+
+@dataclass(frozen=True)
+class GRUNeurons:
+    """h, gates and their slopes, φ and its slope, by the paper's letters."""
+
+    h: np.ndarray
+    z: np.ndarray
+    r: np.ndarray
+    dz: np.ndarray
+    dr: np.ndarray
+    phi: np.ndarray
+    dphi: np.ndarray
+
+
+def gru_neurons(snapshot: gf.Snapshot) -> GRUNeurons:
+    h, (z, r, y) = snapshot.state[:, 0], snapshot.preactivations.T
+    return GRUNeurons(h, expit(z), expit(r), slope(z), slope(r), np.tanh(y), 1.0 / np.cosh(y) ** 2)
+
+
+def gru_boundary(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> float:
+    """b(d + e) − (1 − a)(1 − c): zero on the curve, for any correlation of the gates (errata 6 on [CKS 65–66])."""
+    n, gain = gru_neurons(snapshot), ensemble.gain
+    distance = np.abs(z - n.z) ** 2
+    by_candidate = ((1 - n.z) * gain["candidate"] * n.dphi) ** 2
+    by_update = (gain["update"] * n.dz) ** 2 * (n.h - n.phi) ** 2
+    a, b = np.mean(by_candidate * n.r**2 / distance), np.mean(by_candidate / distance)
+    c = np.mean(by_update / distance)
+    d, e = np.mean((gain["reset"] * n.dr * n.h) ** 2), np.mean(n.r**2 * by_update / distance)
+    if a >= 1.0 or c >= 1.0:
+        return 1.0
+    return b * (d + e) - (1 - a) * (1 - c)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("angle", [0.0, 0.9, 2.0, np.pi])
+def test_gru_curve_for_dependent_gates(angle: float, seed: int) -> None:
+    snapshot = scattered(GRU, seed=seed)
+    direction = np.exp(1j * angle)
+    radius = outermost(lambda r: gru_boundary(GRU, snapshot, r * direction))
+    # on the axis the package stays 1e-6 off the poles, which moves the curve by the square of that
+    assert abs(gf.spectra.support_exponent(GRU, snapshot, radius * direction)) < 1e-10
+    assert gf.spectra.spectral_edge(GRU, snapshot, angle=angle).value == pytest.approx(radius, abs=1e-9)
+
+
+def gru_theorem_1(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> float:
+    """S(λ) of [CKS 15–16], for r independent of the rest."""
+    n, gain = gru_neurons(snapshot), ensemble.gain
+    distance = np.abs(z - n.z) ** 2
+    mean = np.mean
+    # E[(1 − z)² φ'² / |λ − z|²] where the paper writes a product of expectations, z and φ' being independent in it
+    rho_and_first = mean((1 - n.z) ** 2 * n.dphi**2 / distance) * gain["candidate"] ** 2
+    rho_and_first *= mean(n.r**2) + gain["reset"] ** 2 * mean(n.dr**2) * mean(n.h**2)
+    return rho_and_first + gain["update"] ** 2 * mean(n.dz**2 * (n.h - n.phi) ** 2 / distance) - 1.0
+
+
+def independent_gru(size: int = 6) -> gf.Snapshot:
+    """All combinations of some values of r, of (z), of (y) and of (h): exactly independent."""
+    rng = np.random.default_rng(5)
+    values = [scale * rng.standard_normal(size) for scale in (0.6, 1.5, 1.5, 1.5)]
+    h, z, r, y = (v.ravel() for v in np.meshgrid(*values, indexing="ij"))
+    return gf.Snapshot(gf.GRU(), h[:, None], np.stack([z, r, y], axis=1))
+
+
+@pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
+def test_gru_theorem_1(angle: float) -> None:
+    """[CKS 15–16]: where r, z, h, y are independent, the K×K Perron condition is Theorem 1."""
+    snapshot = independent_gru()
+    direction = np.exp(1j * angle)
+    radius = outermost(lambda r: gru_theorem_1(GRU, snapshot, r * direction))
+    assert radius == pytest.approx(outermost(lambda r: gru_boundary(GRU, snapshot, r * direction)), abs=1e-10)
+    assert abs(gf.spectra.support_exponent(GRU, snapshot, radius * direction)) < 1e-10
+
+
+def test_gru_without_reset_gate() -> None:
+    """[CKS 72–73], r fixed at σ(b_r)."""
+    b_r = 0.7
+    ensemble = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "candidate": 4.0}, bias_mean={"reset": b_r})
+    drawn = scattered(ensemble)
+    x = drawn.preactivations.copy()
+    x[:, 1] = b_r
+    snapshot = gf.Snapshot(ensemble.cell, drawn.state, x)
+    n = gru_neurons(snapshot)
+    s = (expit(b_r) * 4.0 * (1 - n.z) * n.dphi) ** 2 + (3.0 * n.dz * (n.h - n.phi)) ** 2
+    points = probes(ensemble, snapshot, (0.2, 0.6, 0.9, 1.4))
+    found = gf.spectra.resolvent(ensemble, snapshot, points)
+    for i, (z, g) in enumerate(zip(points, found.value, strict=True)):
+        distance = np.abs(z - n.z) ** 2
+
+        def implicit(f: float, distance: np.ndarray = distance) -> float:
+            return np.mean(s / (distance + f * s)) - 1.0
+
+        assert (implicit(0.0) > 0.0) == (i < 3)
+        f = brentq(implicit, 0.0, 1.0, xtol=1e-15) if i < 3 else 0.0
+        assert abs(g - np.mean(np.conj(z - n.z) / (distance + f * s))) < 1e-6
+
+
+# ---- LSTM ----
+
+
+def lstm_p_and_q(snapshot: gf.Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f, p, q of [CKS 28]."""
+    gain = LSTM.gain
+    c, (f, i, o, y) = snapshot.state[:, 0], snapshot.preactivations.T
+    new = expit(f) * c + expit(i) * np.tanh(y)
+    q = (gain["output"] * slope(o) * np.tanh(new)) ** 2
+    p = (expit(o) / np.cosh(new) ** 2) ** 2 * (
+        (gain["forget"] * c * slope(f)) ** 2
+        + (gain["input"] * slope(i) * np.tanh(y)) ** 2
+        + (gain["cell"] * expit(i) / np.cosh(y) ** 2) ** 2
+    )
+    return expit(f), p, q
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
+def test_lstm_curve(angle: float, seed: int) -> None:
+    """[CKS 30–31]. The cross term of q and p, both with φ(c'), has mean zero over the independent weights."""
+    snapshot = scattered(LSTM, seed=seed)
+    f, p, q = lstm_p_and_q(snapshot)
+    direction = np.exp(1j * angle)
+    radius = outermost(lambda r: np.mean(q) / r**2 + np.mean(p / np.abs(r * direction - f) ** 2) - 1.0)
+    assert abs(gf.spectra.support_exponent(LSTM, snapshot, radius * direction)) < 1e-10
+    assert gf.spectra.spectral_edge(LSTM, snapshot, angle=angle).value == pytest.approx(radius, abs=1e-9)
+
+
+def test_lstm_resolvent() -> None:
+    """[CKS 27–29]."""
+    snapshot = scattered(LSTM)
+    f, p, q = lstm_p_and_q(snapshot)
+    points = probes(LSTM, snapshot, (0.2, 0.6, 0.9, 1.4))
+    found = gf.spectra.resolvent(LSTM, snapshot, points)
+    for i, (z, g) in enumerate(zip(points, found.value, strict=True)):
+        square, distance, bar = abs(z) ** 2, np.abs(z - f) ** 2, np.conj(z)
+        numerator, whole = distance * q + square * p, square * distance
+
+        def implicit(x: float, numerator: np.ndarray = numerator, whole: np.ndarray = whole) -> float:
+            return np.mean(numerator / (whole + x * numerator)) - 1.0
+
+        assert (implicit(0.0) > 0.0) == (i < 3)
+        x = brentq(implicit, 0.0, 1.0, xtol=1e-15) if i < 3 else 0.0
+        top = square * (bar - f) + bar * distance + x * ((bar - f) * q + bar * p)
+        assert abs(g - np.mean(top / (whole + x * numerator))) < 1e-6
+
+
+# ---- vanilla ----
+
+
+@pytest.mark.parametrize("activation", ["tanh", "hard_tanh"])
+def test_vanilla_disc(activation: str) -> None:
+    """J = φ̂' U. With m = a²φ'², P Q = X and Γ = φ'/λ, the equations read E[m / (|λ|² + X m)] = 1 and G = (1 − X)/λ:
+
+    a disc of radius a√E φ'², and 1 − X is the share of eigenvalues within |λ|. At |λ| → 0 X tends to the share of
+    neurons with φ' ≠ 0: the others make an atom at 0.
+    """
+    ensemble = gf.Ensemble(gf.Vanilla(activation=activation), gain={"input": 2.0})
+    snapshot = scattered(ensemble)
+    y = snapshot.preactivations[:, 0]
+    m = 4.0 * (1.0 / np.cosh(y) ** 4 if activation == "tanh" else 1.0 * (np.abs(y) < 1.0))
+    edge = np.mean(m) ** 0.5
+    assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(edge, rel=1e-9)
+    for radius in (0.1 * edge, 0.5 * edge, 0.9 * edge):
+        share = brentq(lambda x, r=radius: np.mean(m / (r**2 + x * m)) - 1.0, 0.0, 1.0, xtol=1e-15)
+        for z in (radius * 1j, radius * np.exp(2j)):
+            assert abs(gf.spectra.resolvent(ensemble, snapshot, z).value - (1.0 - share) / z) < 1e-7
+        assert gf.spectral_mass(ensemble, snapshot, radius=radius).value == pytest.approx(1.0 - share, abs=1e-6)
+    assert gf.spectral_mass(ensemble, snapshot, radius=1.1 * edge).value == pytest.approx(1.0, abs=1e-9)
+
+
+def test_linear_network_is_ginibre() -> None:
+    """φ(x) = x: a uniform disc of radius a, 1/(π a²)."""
+    ensemble = gf.Ensemble(gf.Vanilla(activation=lambda x: x), gain={"input": 1.5})
+    snapshot = scattered(ensemble, 20)
+    grid = 1.4 * np.array([0.0, 0.3, 0.5j, -0.7, 0.7 + 0.7j, 1.0, -0.9j])
+    relative = gf.spectral_density(ensemble, snapshot, grid).value * np.pi * 1.5**2
+    np.testing.assert_allclose(relative[1:], 1.0, rtol=1e-6)
+    assert relative[0] == pytest.approx(1.0, rel=1e-3)  # exactly at the pole of all neurons
+    assert gf.spectral_mass(ensemble, snapshot, radius=0.75).value == pytest.approx(0.25, abs=1e-9)
+
+
+# ---- what does not count ----
+
+
+def test_no_gain_leaves_the_poles() -> None:
+    ensemble = gf.Ensemble(gf.GRU(), bias_var={"update": 1.0})
+    snapshot = gf.Snapshot.at_zero(ensemble, samples=64)
+    poles = expit(snapshot.preactivations[:, 0])
+    assert gf.spectra.support_exponent(ensemble, snapshot, 0.4) == -np.inf
+    assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(poles.max())
+    assert gf.spectra.spectral_edge(ensemble, snapshot).value == 0.0
+    assert gf.spectral_curve(ensemble, snapshot).contours == ()
+    assert gf.spectral_density(ensemble, snapshot, [0.3, 0.5 + 0.1j]).value.tolist() == [0.0, 0.0]
+    z = 0.3 + 0.8j
+    assert abs(gf.spectra.resolvent(ensemble, snapshot, z).value - np.mean(1.0 / (z - poles))) < 1e-12
+    assert gf.spectral_mass(ensemble, snapshot, center=0.5, radius=0.6).value == pytest.approx(1.0, abs=1e-9)
+    assert gf.spectral_mass(ensemble, snapshot, center=-2.0, radius=0.5).value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_silent_gates_drop_out() -> None:
+    """At zero nothing responds to the gates, whatever their gains."""
+    alone = gf.Ensemble(gf.GRU(), gain={"candidate": 3.0})
+    gated = gf.Ensemble(gf.GRU(), gain={"update": 5.0, "reset": 7.0, "candidate": 3.0})
+    points = np.array([0.6 + 0.1j, 0.5 + 0.7j, 1.0j])
+    a, b = (gf.spectra.resolvent(e, gf.Snapshot.at_zero(e), points).value for e in (alone, gated))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_snapshot_of_another_cell() -> None:
+    snapshot = scattered(GRU, 10)
+    for call in (gf.spectral_radius, gf.spectral_curve, gf.spectra.spectral_edge):
+        with pytest.raises(ValueError, match="they must be of one cell"):
+            call(LSTM, snapshot)
+    for call in (gf.spectral_density, gf.spectra.resolvent, gf.spectra.support_exponent):
+        with pytest.raises(ValueError, match="they must be of one cell"):
+            call(LSTM, snapshot, [0.1])
+    with pytest.raises(ValueError, match="they must be of one cell"):
+        gf.spectral_mass(gf.Ensemble(gf.GRU(activation="hard_tanh")), snapshot, radius=0.3)
+
+
+# ---- snapshots ----
+
+
+@pytest.mark.parametrize("case", EACH_CELL)
+def test_derivatives_by_finite_differences(case: Case) -> None:
+    snapshot, step = scattered(case.ensembles[0], 5, groups=1), 1e-6
+    d = len(case.cell.state_names)
+    both = np.concatenate([snapshot.state, snapshot.preactivations], axis=1)
+
+    def values(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with jax.enable_x64(True):
+            state = dict(zip(case.cell.state_names, jnp.asarray(at[:, :d].T), strict=True))
+            x = dict(zip(case.cell.preactivation_names, jnp.asarray(at[:, d:].T), strict=True))
+            f, v = case.cell.update(state, x), case.cell.sources(state, x)
+            zero = jnp.zeros(len(at))
+            sources = [zero if v[n] is None else v[n] for n in case.cell.preactivation_names]
+            return np.stack([f[n] for n in case.cell.state_names], 1), np.stack(sources, 1)
+
+    found = snapshot.derivatives
+    for column in range(both.shape[1]):
+        shift = step * np.eye(both.shape[1])[column]
+        (f_up, v_up), (f_down, v_down) = values(both + shift), values(both - shift)
+        f, v = (found.f_s, found.v_s) if column < d else (found.f_x, found.v_x)
+        index = column if column < d else column - d
+        np.testing.assert_allclose(f[:, :, index], (f_up - f_down) / (2 * step), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(v[:, :, index], (v_up - v_down) / (2 * step), rtol=0, atol=1e-8)
+
+
+WRONG_SNAPSHOTS = {
+    "one column too many": (np.zeros((3, 2)), np.zeros((3, 3)), 1, r"state of shape \(3, 2\) must be \(neurons, 1\)"),
+    "one column too few": (np.zeros((3, 1)), np.zeros((3, 2)), 1, r"preactivations of shape \(3, 2\)"),
+    "different lengths": (np.zeros((3, 1)), np.zeros((4, 3)), 1, r"preactivations of shape \(4, 3\)"),
+    "no neurons": (np.zeros((0, 1)), np.zeros((0, 3)), 1, "state of shape"),
+    "nan": (np.full((3, 1), np.nan), np.zeros((3, 3)), 1, "state holds values that are not finite"),
+    "inf": (np.zeros((3, 1)), np.full((3, 3), np.inf), 1, "preactivations holds values that are not finite"),
+    "groups": (np.zeros((3, 1)), np.zeros((3, 3)), 2, "groups=2 must divide the 3 neurons"),
+    "no groups": (np.zeros((3, 1)), np.zeros((3, 3)), 0, "groups=0 must be at least 1"),
+}
+
+
+@pytest.mark.parametrize(("state", "x", "groups", "message"), WRONG_SNAPSHOTS.values(), ids=WRONG_SNAPSHOTS)
+def test_wrong_snapshots(state: np.ndarray, x: np.ndarray, groups: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        gf.Snapshot(gf.GRU(), state, x, groups=groups)
+
+
+def test_derivatives_that_are_not_finite() -> None:
+    cell = gf.Vanilla(activation=jnp.sqrt)
+    with pytest.raises(ValueError, match="Vanilla has derivatives that are not finite"):
+        _ = gf.Snapshot(cell, np.zeros((2, 1)), np.zeros((2, 1))).derivatives
+
+
+def test_thinned() -> None:
+    snapshot = scattered(GRU, 100)
+    part = snapshot.thinned(10)
+    assert part.neurons == 10
+    np.testing.assert_array_equal(part.state, snapshot.state[::10])
+    assert snapshot.thinned(1000).neurons == 100
+
+
+def test_at_zero() -> None:
+    ensemble = gf.Ensemble(gf.GRU(), bias_mean={"update": 1.0}, bias_var={"reset": 0.25}, current={"candidate": 0.5})
+    snapshot = gf.Snapshot.at_zero(ensemble, samples=4000, seed=1)
+    assert not snapshot.state.any()
+    update, reset, candidate = snapshot.preactivations.T
+    assert np.all(update == 1.0)
+    assert np.all(candidate == 0.5)
+    assert reset.var() == pytest.approx(0.25, rel=0.15)
+    assert gf.Snapshot.at_zero(gf.Ensemble(gf.GRU())).neurons == 1

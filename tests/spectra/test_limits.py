@@ -1,0 +1,650 @@
+"""Closed limits against the general theory at explicit snapshots, exact roots, and finite matrices and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import erf, erfc, expit, ndtri
+from scipy.stats import qmc
+
+import gatefield as gf
+from gatefield.numerics.quadrature import expectation, gaussian_nodes
+from gatefield.phases.limits import (
+    bifurcation_reset_gain,
+    critical_candidate_gain,
+    small_variances,
+    tricritical_variances,
+    variance_at_infinite_reset_gain,
+    variance_series,
+)
+from gatefield.spectra.limits import (
+    BinaryGateSpectrum,
+    bounding_edges,
+    bounding_functions,
+    constant_update_radius,
+    forget_gate_limit,
+    gate_slope_square,
+    shaping,
+    shaping_at_large_reset_gain,
+    slow_mode_share,
+    update_gate_limit,
+)
+
+NEURONS = 8192
+
+
+def normal(count: int, columns: int, seed: int = 0) -> np.ndarray:
+    """Quasi-random standard normal numbers, in random order: every n-th of a Sobol sequence is no sample."""
+    return np.random.default_rng(seed).permutation(ndtri(qmc.Sobol(columns, rng=seed).random(count)))
+
+
+def gru(
+    a_z: float = 0.0, a_r: float = 0.0, a_h: float = 3.0, /, *, hard: bool = False, **bias_mean: float
+) -> gf.Ensemble:
+    gain = {"update": a_z, "reset": a_r, "candidate": a_h}
+    return gf.Ensemble(gf.GRU(activation="hard_tanh" if hard else "tanh"), gain=gain, bias_mean=bias_mean)
+
+
+def hard_tanh_square(std: float) -> float:
+    """E clip(y, ±1)² for y ~ N(0, std²)."""
+    edge = 1.0 / (std * np.sqrt(2.0))
+    inside = erf(edge) - np.sqrt(2.0 / np.pi) * np.exp(-(edge**2)) / std
+    return std**2 * inside + erfc(edge)
+
+
+def zero_of(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14))  # pyright: ignore[reportArgumentType]
+
+
+def fixed_variance(square: Callable[[float], float], gain: float) -> float:
+    """C_h > 0 with C_h = square(gain √C_h), for a constant reset gate within the gain."""
+    return zero_of(lambda c: square(gain * np.sqrt(c)) / c - 1.0, 1e-6, 1.0)
+
+
+def tanh_square(std: float) -> float:
+    x, weights = gaussian_nodes(np.asarray(0.0), np.asarray(std))
+    return float(expectation(np.tanh(x) ** 2, weights))
+
+
+def at_fixed_point(ensemble: gf.Ensemble, variance: float) -> gf.Snapshot:
+    """Neurons with h = φ(y) and constant reset gate, at the given C_h."""
+    z_mean, r_mean, _ = ensemble.means
+    noise = normal(NEURONS, 2)
+    y = ensemble.gain["candidate"] * expit(r_mean) * np.sqrt(variance) * noise[:, 1]
+    z = z_mean + ensemble.gain["update"] * np.sqrt(variance) * noise[:, 0]
+    h = np.clip(y, -1.0, 1.0) if ensemble.cell == gf.GRU(activation="hard_tanh") else np.tanh(y)
+    return gf.Snapshot(ensemble.cell, h[:, None], np.stack([z, np.full(NEURONS, r_mean), y], axis=1))
+
+
+# ---- binary gates ----
+
+
+@pytest.mark.parametrize(("candidate", "beta", "bias"), [(16.0, 0.2, 0.4), (5.0, 0.0, 0.0)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("update", [300.0, 3000.0])
+def test_binary_update_gate_is_the_limit(candidate: float, beta: float, bias: float, update: float) -> None:
+    """Corrections are of order 1/a_z: gates that are not binary are a share of about 3/(a_z √C_h)."""
+    ensemble = gru(update, 0.0, candidate, hard=True, update=beta * update, reset=bias)
+    variance = fixed_variance(hard_tanh_square, candidate * expit(bias))
+    limit, snapshot = update_gate_limit(ensemble, variance=variance), at_fixed_point(ensemble, variance)
+    assert limit.zeros + limit.ones + limit.disc == pytest.approx(1.0, abs=1e-15)
+    tolerance = 2.0 / update + 5e-4  # and of quasi-random neurons
+    for part in (0.2, 0.5, 0.8):
+        radius = part * limit.radius
+        if abs(radius - 1.0) > 0.05:
+            assert gf.spectral_mass(ensemble, snapshot, radius=radius).value == pytest.approx(
+                limit.mass(radius), abs=tolerance
+            )
+    ones = gf.spectral_mass(ensemble, snapshot, center=1.0, radius=0.03).value
+    crossed = limit.density * np.pi * 0.03**2 if limit.radius > 1.03 else 0.0
+    assert ones == pytest.approx(limit.ones + crossed, abs=3 * tolerance)
+    if limit.radius > 1.0:
+        assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(limit.radius, abs=4.0 * tolerance)
+    else:
+        # the rest of the support clings to 1 (pinching)
+        assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(1.0, abs=tolerance)
+        assert limit.spectral_radius == 1.0
+
+
+def test_binary_update_gate_in_a_matrix() -> None:
+    """J = ẑ + (1 − ẑ) φ̂' U r with gates drawn at 0 and 1, 1200 neurons."""
+    size, gain = 1200, 12.0
+    rng = np.random.default_rng(5)
+    ensemble = gru(1.0, 0.0, gain, hard=True, update=0.3, reset=0.5)
+    variance = fixed_variance(hard_tanh_square, gain * expit(0.5))
+    limit = update_gate_limit(ensemble, variance=variance)
+    closed = rng.normal(0.3, np.sqrt(variance), size) < 0.0
+    linear = np.abs(gain * expit(0.5) * np.sqrt(variance) * rng.normal(size=size)) < 1.0
+    weights = rng.normal(size=(size, size)) * gain / np.sqrt(size)
+    found = gf.networks.eigenvalues(np.diag(1.0 - closed) + (closed & linear)[:, None] * weights * expit(0.5))
+    noise = 3.0 / np.sqrt(size) / 2.0  # of binomial shares
+    assert np.mean(np.abs(found - 1.0) < 1e-9) == pytest.approx(limit.ones, abs=noise)
+    assert np.mean(np.abs(found) < 1e-9) == pytest.approx(limit.zeros, abs=noise)
+    rest = np.abs(found[(np.abs(found) > 1e-9) & (np.abs(found - 1.0) > 1e-9)])
+    assert len(rest) / size == pytest.approx(limit.disc, abs=noise)
+    # the disc's edge varies by its number of eigenvalues and by N^{-1/2}
+    assert rest.max() == pytest.approx(limit.radius, rel=0.5 / np.sqrt(len(rest)) + noise / limit.disc / 2.0)
+    assert np.mean(rest < limit.radius / np.sqrt(2.0)) == pytest.approx(0.5, abs=0.2)
+
+
+def test_binary_update_gate_fails_where_the_state_moves() -> None:
+    """The radius grows with a_z in a chaotic state instead of tending to the limit's (errata of [CKS 19])."""
+    radii = []
+    for update in (10.0, 100.0):
+        ensemble = gru(update, 0.0, 16.0, hard=True)
+        field = gf.mean_field(ensemble, steps=100, samples=3000)
+        assert field.regime == "chaotic"
+        limit = update_gate_limit(ensemble, variance=field.variance["h"].value)
+        radii.append(gf.spectral_radius(ensemble, field.snapshot).value / limit.radius)
+    assert radii[0] > 1.05
+    assert radii[1] > radii[0] + 0.2
+
+
+def forget_snapshot(ensemble: gf.Ensemble, variance: float) -> gf.Snapshot:
+    """Binary forget gates at their share of zeros; neurons with an open one saturated, as [CKS 136–138] assume."""
+    noise = normal(NEURONS, 2)
+    mean_f, mean_i, mean_o, _ = ensemble.means
+    f = mean_f + ensemble.gain["forget"] * np.sqrt(variance) * noise[:, 0]
+    y = ensemble.gain["cell"] * np.sqrt(variance) * noise[:, 1]
+    binary = np.where(f > 0.0, 700.0, -700.0)
+    x = np.stack([binary, np.full(NEURONS, mean_i), np.full(NEURONS, mean_o), y], axis=1)
+    c = np.where(f > 0.0, 5.0, expit(mean_i) * np.clip(y, -1.0, 1.0))
+    return gf.Snapshot(ensemble.cell, np.stack([c, np.zeros(NEURONS)], axis=1), x)
+
+
+@pytest.mark.parametrize("bias", [{}, {"forget": 6.0, "input": 1.0, "output": -0.5}], ids=["unbiased", "biased"])
+def test_binary_forget_gate_under_its_assumptions(bias: dict[str, float]) -> None:
+    ensemble = gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={"forget": 20.0, "cell": 6.0}, bias_mean=bias)
+    limit, snapshot = forget_gate_limit(ensemble, variance=0.15), forget_snapshot(ensemble, 0.15)
+    assert limit.zeros + limit.ones + limit.disc == pytest.approx(2.0, abs=1e-15)
+    if not bias:  # as printed in (33)
+        eta = erf(1.0 / (6.0 * np.sqrt(0.3)))
+        printed = (1.0 + (1.0 - eta) / 2.0, 0.5, np.sqrt(eta / 2.0) * 1.5, 1.0 / (np.pi * 1.5**2))
+        assert (limit.zeros, limit.ones, limit.radius, limit.density) == pytest.approx(printed, rel=1e-12)
+    edge = gf.spectra.spectral_edge(ensemble, snapshot, angle=2.0)
+    assert edge.value == pytest.approx(limit.radius, rel=2e-3)
+    for part in (0.3, 0.7):
+        found = gf.spectral_mass(ensemble, snapshot, radius=part * limit.radius).value
+        assert found == pytest.approx(limit.mass(part * limit.radius), abs=1e-3)
+    found = gf.spectral_mass(ensemble, snapshot, center=1.0, radius=0.03).value
+    assert found == pytest.approx(limit.ones, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_binary_forget_gate_fails_in_a_running_network() -> None:
+    """N = 1000, a_h = 6: open gates do not imply saturation, and the radius grows with a_f."""
+    radii, ones = [], []
+    for forget in (20.0, 100.0):
+        ensemble = gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={"forget": forget, "cell": 6.0})
+        path = gf.Network(ensemble, size=1000, seed=2).run(2000, record=300)
+        snapshot, limit = path.snapshot(), forget_gate_limit(ensemble, variance=path.variance["h"])
+        assert limit.radius == pytest.approx(0.62, abs=0.01)
+        assert limit.zeros == pytest.approx(1.327, abs=0.01)
+        is_open = expit(snapshot.preactivations[:, 0]) > 0.9
+        assert 0.05 < np.mean(np.abs(path.last[is_open, 0]) < 1.0) < 0.2
+        radii.append(gf.spectral_radius(ensemble, snapshot).value)
+        ones.append(gf.spectral_mass(ensemble, snapshot, center=1.0, radius=0.05).value)
+    assert radii[0] > 2.0 * 0.62
+    assert radii[1] > radii[0]
+    assert ones[0] < ones[1] < 0.47
+
+
+def test_mass_of_a_binary_spectrum() -> None:
+    limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0)
+    assert limit.mass(1.0) == pytest.approx(0.2 + 0.5 / 4)
+    assert limit.mass(1.5) == pytest.approx(0.5 + 0.5 * 1.5**2 / 4)
+    assert limit.mass(3.0) == pytest.approx(1.0)
+    assert limit.density == pytest.approx(0.5 / (4 * np.pi))
+    assert limit.spectral_radius == 2.0
+    dead = update_gate_limit(gru(10.0, 0.0, 0.0, hard=True), variance=0.1)
+    assert (dead.radius, dead.disc, dead.spectral_radius) == (0.0, 0.5, 1.0)
+    assert dead.mass(0.5) == 0.5
+    assert np.isnan(dead.density)
+
+
+LSTMS = {"forget": 5.0, "cell": 6.0}
+BIASED = gf.Ensemble(gf.GRU(), gain={"reset": 9.0, "candidate": 3.0}, bias_mean={"reset": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: update_gate_limit(gru(5.0), variance=0.3), "must be 'hard_tanh'"),
+        (lambda: update_gate_limit(gru(5.0, 1.0, hard=True), variance=0.3), r"gain\['reset'\]=1 .* must be 0"),
+        (lambda: update_gate_limit(gru(0.0, hard=True), variance=0.3), "leaves the update gate no values"),
+        (lambda: update_gate_limit(gru(5.0, hard=True), variance=0.0), "variance=0.0 must be above 0"),
+        (lambda: update_gate_limit(gf.Ensemble(gf.MGU()), variance=0.3), "ensemble of MGU"),
+        (lambda: forget_gate_limit(gru(5.0, hard=True), variance=0.3), "ensemble of GRU"),
+        (lambda: forget_gate_limit(gf.Ensemble(gf.LSTM(), gain=LSTMS), variance=0.3), "LSTM must be 'hard_tanh'"),
+        (
+            lambda: forget_gate_limit(
+                gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={**LSTMS, "output": 1.0}), variance=0.3
+            ),
+            r"gain\['output'\]=1 .* constant output gate",
+        ),
+        (lambda: slow_mode_share(gru(5.0), radius=1.0, variance=0.3), "radius=1.0 must lie between 0 and 1"),
+        (lambda: slow_mode_share(gru(0.0), radius=0.1, variance=0.3), r"gain\['update'\]=0"),
+        (lambda: slow_mode_share(gf.Ensemble(gf.MGU()), radius=0.1, variance=0.3), "for GRU and LSTM"),
+        (lambda: shaping(gf.Ensemble(gf.GRU(reset_after=True)), variance=0.3), "reset gate before the weights"),
+        (lambda: shaping(gru(), variance=-0.1), "variance=-0.1 must be at least 0"),
+        (lambda: constant_update_radius(gru(1.0), variance=0.3), r"gain\['update'\]=1"),
+        (lambda: shaping_at_large_reset_gain(BIASED, variance=0.3), "must be 0 in this limit"),
+        (lambda: gate_slope_square(0.0), "must be above 0"),
+        (lambda: shaping_at_large_reset_gain(gru(), variance=0.3), r"gain\['reset'\]=0.0 must be above 0"),
+        (lambda: bifurcation_reset_gain(candidate_gain=2.1), "candidate_gain=2.1 must lie between"),
+        (lambda: critical_candidate_gain(reset_bias_var=-1.0), "reset_bias_var=-1.0 must be at least 0"),
+        (lambda: small_variances(excess=0.1, reset_gain=-1.0), "reset_gain=-1.0 must be at least 0"),
+    ],
+)
+def test_refusals(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---- slow modes ----
+
+
+@pytest.mark.filterwarnings("ignore::gatefield.spectra.dyson.UnsolvedWarning")  # where few sampled gates lie near the circle
+@pytest.mark.parametrize("beta", [0.0, 0.2, -0.15])
+def test_slow_modes_at_a_fixed_point(beta: float) -> None:
+    """A fixed point of the tanh GRU; at β ≠ 0 the printed form, without b_z, is far off."""
+    variance = fixed_variance(tanh_square, 1.5)
+    for update, tolerance in ((30.0, 4e-3), (300.0, 8e-4)):
+        ensemble = gru(update, 0.0, 3.0, update=beta * update)
+        snapshot = at_fixed_point(ensemble, variance)
+        for radius in (0.05, 1e-2, 1e-3):
+            found = gf.spectral_mass(ensemble, snapshot, center=1.0, radius=radius).value
+            share = float(slow_mode_share(ensemble, radius=radius, variance=variance))
+            assert found == pytest.approx(share, abs=tolerance)
+            if beta:
+                printed = slow_mode_share(gru(update), radius=radius, variance=variance)
+                assert abs(found - printed) > 20 * tolerance
+
+
+def test_slow_modes_with_a_bias_variance() -> None:
+    ensemble = gf.Ensemble(gf.GRU(), gain={"update": 20.0, "candidate": 3.0}, bias_var={"update": 100.0})
+    share = slow_mode_share(ensemble, radius=[1e-3, 1e-2], variance=0.36)
+    std = np.sqrt(400 * 0.36 + 100)
+    gates = std * normal(2**16, 1)[:, 0]
+    np.testing.assert_allclose(share, [np.mean(expit(-gates) < r) for r in (1e-3, 1e-2)], atol=5e-4)
+
+
+def test_slow_modes_of_an_lstm() -> None:
+    """The forget gates' share, with neurons of open gates saturated."""
+    ensemble = gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={"forget": 60.0, "cell": 6.0})
+    noise = normal(NEURONS, 2)
+    f, y = 60.0 * np.sqrt(0.15) * noise[:, 0], 6.0 * np.sqrt(0.15) * noise[:, 1]
+    x = np.stack([f, np.zeros(NEURONS), np.zeros(NEURONS), y], axis=1)
+    snapshot = gf.Snapshot(ensemble.cell, np.stack([np.where(f > 0, 5.0, 0.0), np.zeros(NEURONS)], axis=1), x)
+    # without the forget gate's own weights, as at a fixed point
+    still = gf.Ensemble(ensemble.cell, gain={"cell": 6.0})
+    for radius in (0.05, 0.01):
+        found = gf.spectral_mass(still, snapshot, center=1.0, radius=radius).value
+        assert found == pytest.approx(float(slow_mode_share(ensemble, radius=radius, variance=0.15)), abs=3e-3)
+
+
+@pytest.mark.slow
+def test_slow_modes_of_a_finite_network() -> None:
+    """N = 1000 in a moving state, a_z = 50."""
+    ensemble = gru(50.0)
+    network = gf.Network(ensemble, size=1000, seed=3)
+    path = network.run(400, record=1)
+    found, variance = network.eigenvalues(path.snapshot()), float(np.mean(path.last**2))
+    for radius in (0.2, 0.05, 0.01):
+        share = float(slow_mode_share(ensemble, radius=radius, variance=variance))
+        # binomial noise of 1000 gates
+        assert np.mean(np.abs(found - 1.0) < radius) == pytest.approx(share, abs=2.5 * np.sqrt(0.25 / 1000))
+
+
+# ---- shaping parameter and radius ----
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        gru(5.0, 4.0, 2.5),
+        gru(0.0, 20.0, 3.0, reset=0.5, candidate=0.7),
+        gf.Ensemble(gf.GRU(), gain={"reset": 2.0, "candidate": 3.0}, bias_var={"reset": 0.4, "candidate": 0.2}),
+    ],
+    ids=["tanh", "biases", "bias variance"],
+)
+def test_shaping_is_that_of_fixed_points(ensemble: gf.Ensemble) -> None:
+    point = gf.fixed_points(ensemble)[-1]
+    assert shaping(ensemble, variance=point.second_moment["h"]) == pytest.approx(point.shaping, rel=1e-9)
+
+
+def test_shaping_with_corners() -> None:
+    ensemble = gru(0.0, 0.0, 6.0, hard=True, update=-0.5, reset=0.3)
+    variance = fixed_variance(hard_tanh_square, 6.0 * expit(0.3))
+    found = gf.spectral_radius(ensemble, at_fixed_point(ensemble, variance)).value
+    assert found == pytest.approx(constant_update_radius(ensemble, variance=variance), rel=2e-3)
+
+
+@pytest.mark.parametrize("reset", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("bias", [0.0, 1.5])
+def test_radius_at_a_constant_update_gate(reset: float, bias: float) -> None:
+    ensemble = gru(0.0, reset, 3.0, update=bias)
+    point = gf.fixed_points(ensemble)[-1]
+    radius = constant_update_radius(ensemble, variance=point.second_moment["h"])
+    assert point.spectral_radius.value == pytest.approx(radius, rel=2e-3)
+    gate = expit(bias)
+    np.testing.assert_allclose(
+        bounding_edges(ensemble, point.snapshot), gate + (1 - gate) * point.shaping, rtol=2e-3
+    )  # the bounds meet
+
+
+def test_radius_in_a_moving_state_and_in_a_network() -> None:
+    """[CKS 20] holds off fixed points, for the C_h of the moment."""
+    ensemble = gru(0.0, 10.0, 3.0)
+    network = gf.Network(ensemble, size=600, seed=4)
+    path = network.run(100, record=1)
+    snapshot = path.snapshot()
+    variance = float(np.mean(snapshot.state**2))
+    radius = constant_update_radius(ensemble, variance=variance)
+    theory = gf.spectral_radius(ensemble, snapshot)
+    assert theory.value == pytest.approx(radius, abs=4.0 * theory.error)
+    found = np.max(np.abs(network.eigenvalues(snapshot) - 0.5))
+    assert found == pytest.approx(theory.value - 0.5, rel=0.1)  # the edge of 600 eigenvalues
+
+
+def test_radius_by_gelfand() -> None:
+    """μ_n^{1/2n} → ρ [CKS 101]; ratios of successive μ_n converge as 1/n, by powers as ln(n)/n."""
+    ensemble = gru(0.0, 0.0, 1.6, update=0.7, reset=0.4)
+    jacobian = gf.long_term_jacobian(ensemble, gf.Snapshot.at_zero(ensemble), [50, 51, 200, 201])
+    radius = constant_update_radius(ensemble, variance=0.0)
+    ratios = np.sqrt(jacobian.value[1::2] / jacobian.value[::2]) / radius
+    roots = jacobian.value[::2] ** (0.5 / np.array([50, 200])) / radius
+    np.testing.assert_allclose(np.abs(ratios - 1.0) * [50, 200], 0.25, rtol=0.1)  # μ_n ∝ ρ^{2n} n^{-1/2}
+    assert np.all(np.abs(roots - 1.0) < np.log([50, 200]) / [50, 200])
+
+
+def test_gate_slope_at_large_gain() -> None:
+    """The next term after the paper's is O(s⁻³), the one after that O(s⁻⁵)."""
+    left = []
+    for std in (20.0, 40.0):
+        x, weights = gaussian_nodes(np.asarray(0.0), np.asarray(std))
+        exact = float(expectation((expit(x) * expit(-x)) ** 2, weights))
+        assert exact * 6 * std * np.sqrt(2 * np.pi) == pytest.approx(1.0, abs=1.0 / std**2)
+        left.append(abs(exact - float(gate_slope_square(std))))
+    assert left[0] / left[1] == pytest.approx(32.0, rel=0.1)
+
+
+def test_shaping_at_large_reset_gain() -> None:
+    """The ratio to the exact one tends to 1 as 1/a_r, at constant C_h."""
+    errors = []
+    for reset in (1e2, 1e3, 1e4):
+        ensemble = gru(0.0, reset, 3.0)
+        exact = shaping(ensemble, variance=0.35)
+        errors.append(abs(shaping_at_large_reset_gain(ensemble, variance=0.35) / exact - 1.0))
+    assert errors[0] < 0.02
+    assert errors[2] / errors[1] == pytest.approx(0.1, rel=0.2)
+    radii = [constant_update_radius(gru(0.0, reset, 3.0), variance=0.35) - 0.5 for reset in (1e7, 4e7)]
+    assert radii[1] / radii[0] == pytest.approx(2.0, rel=1e-4)  # [CKS Prop. 5]
+
+
+@settings(deadline=None)  # the first call compiles
+@given(reset=st.floats(0.1, 1e4), candidate=st.floats(0.1, 10.0), variance=st.floats(1e-3, 1.0))
+def test_bound_on_the_shaping_parameter(reset: float, candidate: float, variance: float) -> None:
+    """ρ_t² ≤ a_h² (1/2 + a_r √C_h/(6√(2π))), at any a_r, as the corrected (108) has it."""
+    bound = candidate**2 * (0.5 + reset * np.sqrt(variance) / (6.0 * np.sqrt(2.0 * np.pi)))
+    assert shaping(gru(0.0, reset, candidate), variance=variance) ** 2 <= bound * (1.0 + 1e-12)
+
+
+# ---- bounds of the support ----
+
+
+@pytest.mark.parametrize(("update", "reset"), [(2.0, 0.0), (1.0, 1.0), (10.0, 10.0)])
+def test_the_lower_bound_holds(update: float, reset: float) -> None:
+    ensemble = gru(update, reset)
+    field = gf.mean_field(ensemble, steps=80, samples=4000)
+    points = (np.linspace(-1.5, 2.0, 36)[:, None] + 1j * np.linspace(0.02, 1.5, 16)).ravel()
+    inner, outer = bounding_functions(ensemble, field.snapshot, points)
+    exponent = gf.spectra.support_exponent(ensemble, field.snapshot, points)
+    margin = 0.05  # ρ is a product of averages, which 4000 neurons know to some per cent
+    assert np.count_nonzero(inner > margin) > 20
+    assert np.all(exponent[inner > margin] > 0.0)
+    assert np.all(outer >= inner)
+    low, high = bounding_edges(ensemble, field.snapshot)
+    edge = gf.spectra.spectral_edge(ensemble, field.snapshot)
+    assert low < edge.value + 2 * edge.error
+    assert low <= high
+    np.testing.assert_allclose(bounding_functions(ensemble, field.snapshot, low)[0], 0.0, atol=1e-9)
+    np.testing.assert_allclose(bounding_functions(ensemble, field.snapshot, high)[1], 0.0, atol=1e-9)
+
+
+def test_the_upper_bound_is_none() -> None:
+    """Neurons with gates near 1 that move and others that do not: the support reaches beyond Σ(ρ, ν)."""
+    ensemble = gru(2.0, 0.0, 1.0)
+    h, y, z = np.array([[0.9, 0.0, 0.0, 0.0], [-2.0, 0.0, 0.0, 0.0], [1.0, -1.0, -1.0, -1.0]])
+    snapshot = gf.Snapshot(ensemble.cell, h[:, None], np.stack([z, np.zeros(4), y], axis=1))
+    edge, (low, high) = gf.spectra.spectral_edge(ensemble, snapshot).value, bounding_edges(ensemble, snapshot)
+    assert low < high < edge - 0.01
+    # S of [CKS 15] by hand
+    gate, slope = expit(z), expit(z) * expit(-z)
+    phi_square = np.mean(np.cosh(y) ** -4.0)
+    mismatch = (h - np.tanh(y)) ** 2
+    joint = 0.25 * np.cosh(y) ** -4.0 * (1 - gate) ** 2 + 4.0 * slope**2 * mismatch
+    assert np.mean(joint / (edge - gate) ** 2) == pytest.approx(1.0, abs=1e-6)
+    # and (69), by hand too, with a_z² = 4
+    first, second = 0.25 * phi_square * (1 - gate) ** 2, 4.0 * np.mean(mismatch) * slope**2
+    assert np.mean(first / (low - gate) ** 2) == pytest.approx(1.0, rel=1e-9)
+    assert np.mean((first + second) / (high - gate) ** 2) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_the_upper_bound_fails_in_the_mean_field() -> None:
+    """(a_z, a_r, a_h) = (2, 0, 3): edge 1.03279, bound 1.03144, and without a_z² in (69) far less."""
+    ensemble = gru(2.0)
+    snapshot = gf.mean_field(ensemble, steps=300, samples=16000, batches=8, seed=2).snapshot
+    edge, (low, high) = gf.spectra.spectral_edge(ensemble, snapshot), bounding_edges(ensemble, snapshot)
+    assert edge.value == pytest.approx(1.03279, abs=3.0 * edge.error)
+    assert high == pytest.approx(1.03144, abs=3.0 * edge.error)
+    size = snapshot.neurons // 8
+    beyond = []
+    for i in range(8):
+        kept = slice(i * size, (i + 1) * size)
+        part = gf.Snapshot(snapshot.cell, snapshot.state[kept], snapshot.preactivations[kept])
+        beyond.append(gf.spectra.spectral_edge(ensemble, part).value - bounding_edges(ensemble, part)[1])
+    error = float(np.std(beyond, ddof=1) / np.sqrt(8))
+    assert np.mean(beyond) > 5.0 * error
+    assert edge.value - high == pytest.approx(0.00135, abs=6e-4)
+    assert low < high
+
+
+def test_bounds_are_for_their_own_cell() -> None:
+    with pytest.raises(ValueError, match="snapshot is of GRU"):
+        bounding_edges(gru(hard=True), gf.Snapshot.at_zero(gru()))
+    with pytest.raises(ValueError, match="reset gate before the weights"):
+        bounding_edges(gf.Ensemble(gf.MGU()), gf.Snapshot.at_zero(gf.Ensemble(gf.MGU())))
+
+
+# ---- fixed points near the thresholds ----
+
+
+def growth(variance: np.ndarray | float, a_h: float, a_r: float, bias: float = 0.0) -> np.ndarray:
+    """E φ²/C_h by quadrature; 1 at a fixed point."""
+    c = np.asarray(variance)
+    x, weights = gaussian_nodes(np.full(c.shape, bias), a_r * np.sqrt(c))
+    y, weights_y = gaussian_nodes(np.zeros(c.shape), a_h * np.sqrt(c * expectation(expit(x) ** 2, weights)))
+    return expectation(np.tanh(y) ** 2, weights_y) / c
+
+
+def variances(a_h: float, a_r: float) -> list[float]:
+    """C_h of every non-zero fixed point above 1e-8."""
+    grid = np.geomspace(1e-8, 1.0, 500)
+    values = growth(grid, a_h, a_r) - 1.0
+    where = np.nonzero(values[:-1] * values[1:] < 0.0)[0]
+    return [zero_of(lambda c: float(growth(c, a_h, a_r)) - 1.0, float(grid[i]), float(grid[i + 1])) for i in where]
+
+
+@pytest.mark.parametrize(("a_h", "a_r"), [(2.01, 1.0), (1.99, 4.0), (2.1, 5.0)])
+def test_variances_here_are_those_of_fixed_points(a_h: float, a_r: float) -> None:
+    found = [p.second_moment["h"] for p in gf.fixed_points(gru(0.0, a_r, a_h))[1:]]
+    np.testing.assert_allclose(variances(a_h, a_r), found, rtol=1e-8)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.2, -0.4])
+def test_variance_series(bias: float) -> None:
+    series = variance_series(candidate_gain=1.7, reset_gain=2.0, reset_bias=bias)
+    left = [float(growth(c, 1.7, 2.0, bias)) - np.polyval(series[::-1], c) for c in (0.004, 0.002)]
+    assert left[0] / left[1] == pytest.approx(8.0, rel=0.1)
+    a, b = 1.7**2, 4.0
+    if bias == 0.0:  # [CKS 112]
+        expected = [a / 4, a / 16 * (b - 2 * a), a / 192 * (17 * a**2 - 12 * a * b - 6 * b**2)]
+        np.testing.assert_allclose(series, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("reset", [0.0, 1.0, 2.0])
+def test_branch_below_the_tricritical_point(reset: float) -> None:
+    errors = []
+    for excess in (1e-2, 1e-3, 1e-4):
+        (root,), (branch,) = variances(2.0 + excess, reset), small_variances(excess=excess, reset_gain=reset)
+        assert branch == pytest.approx(4.0 * excess / (8.0 - reset**2), rel=1e-12)
+        errors.append(abs(root / branch - 1.0))
+    assert errors[2] < 1e-3
+    assert errors[1] / errors[0] == pytest.approx(0.1, rel=0.3)
+    assert errors[2] / errors[1] == pytest.approx(0.1, rel=0.3)
+    assert small_variances(excess=-1e-3, reset_gain=reset) == ()
+    assert variances(2.0 - 1e-3, reset) == []
+
+
+def test_branch_at_the_tricritical_point() -> None:
+    """√(3ε/31) along a_r = √2 a_h and at a_r = √8; the printed √ε/4 and √(ε/4) fit nowhere."""
+    along = []
+    for excess, known in ((1e-2, 0.34878), (1e-3, 0.32324), (1e-4, 0.31495), (1e-5, 0.31231)):
+        (root,) = variances(2.0 + excess, np.sqrt(2.0) * (2.0 + excess))
+        assert root / np.sqrt(excess) == pytest.approx(known, abs=2e-5)
+        (branch,) = small_variances(excess=excess, reset_gain=np.sqrt(8.0))
+        along.append(root / branch - 1.0)
+        (straight,) = variances(2.0 + excess, np.sqrt(8.0))
+        assert straight / branch == pytest.approx(1.0, abs=1.5 * np.sqrt(excess))
+    np.testing.assert_allclose(np.array(along[1:]) / along[:-1], np.sqrt(0.1), rtol=0.1)
+    assert small_variances(excess=-1e-3, reset_gain=np.sqrt(8.0)) == ()
+
+
+def test_branch_above_the_tricritical_point() -> None:
+    """The root at ε = 0 and its slope in ε, each to two orders in δ; those of (21) and (113) differ in the second."""
+    quadratic, slope = [], []
+    for delta in (0.4, 0.1):
+        reset, eps = np.sqrt(8.0 + delta), 1e-7
+        (root,) = variances(2.0, reset)
+        assert small_variances(excess=0.0, reset_gain=reset) == (
+            pytest.approx(3 * delta / 124 - 9 * delta**2 / 3844, rel=1e-12),
+        )
+        quadratic.append((root - 3 * delta / 124) / delta**2)
+        above, below = variances(2.0 + eps, reset)[-1], variances(2.0 - eps, reset)[-1]
+        slope.append((above - below) / (2 * eps) - 4 / delta)
+        asymptotes = [small_variances(excess=s * eps, reset_gain=reset)[-1] for s in (1.0, -1.0)]
+        assert (asymptotes[0] - asymptotes[1]) / (2 * eps) == pytest.approx(4 / delta + 18 / 31, rel=1e-6)
+    assert (4 * quadratic[1] - quadratic[0]) / 3 == pytest.approx(-9 / 3844, rel=0.1)  # at δ = 0
+    assert slope[1] == pytest.approx(18 / 31, rel=0.1)
+    assert abs(slope[1] - 18 / 31) < 0.5 * abs(slope[0] - 18 / 31)
+    # numbers at a_h = 2, where 6δ/(3a_r⁴ + 24a_r² − 136) as printed gives 0.018576
+    assert variances(2.0, 3.0) == [pytest.approx(0.022055, abs=1e-6)]
+    assert small_variances(excess=0.0, reset_gain=3.0)[0] == pytest.approx(0.022055, rel=0.02)
+
+
+def test_both_branches_below_two() -> None:
+    reset = np.sqrt(8.4)
+    errors = []
+    for excess in (-1e-5, -1e-6):
+        found, branches = variances(2.0 + excess, reset), small_variances(excess=excess, reset_gain=reset)
+        assert len(found) == len(branches) == 2
+        errors.append([abs(a / b - 1.0) for a, b in zip(found, branches, strict=True)])
+    assert errors[1][0] == pytest.approx(0.1 * errors[0][0], rel=0.2)
+    assert errors[1][0] < 2e-3
+    assert errors[1][1] < 5e-3  # of order δ²
+    # a_r > √2 a_h is not enough [CKS 22]: here neither roots nor branches
+    assert small_variances(excess=-0.01, reset_gain=3.0) == ()
+    assert variances(1.99, 3.0) == []
+
+
+@pytest.mark.parametrize(("sign", "scaled"), [(1, -20.0), (1, 0.0), (1, 30.0), (-1, 30.0), (-1, 60.0), (0, 30.0)])
+def test_branches_around_the_tricritical_point(sign: int, scaled: float) -> None:
+    """δ = κ√|ε|: ratios to the exact roots tend to 1 as √|ε|."""
+    errors = []
+    for size in (1e-4, 1e-5, 1e-6):
+        excess, reset = sign * size, np.sqrt(8.0 + scaled * np.sqrt(size))
+        found, branches = variances(2.0 + excess, reset), tricritical_variances(excess=excess, reset_gain=reset)
+        assert len(found) == len(branches) == (2 if sign < 0 else 1)
+        errors.append(max(abs(a / b - 1.0) for a, b in zip(found, branches, strict=True)))
+    assert errors[2] < 0.03
+    np.testing.assert_allclose(np.array(errors[1:]) / errors[:-1], np.sqrt(0.1), rtol=0.25)
+    assert tricritical_variances(excess=-1e-4, reset_gain=np.sqrt(8.2)) == ()
+
+
+def fold(candidate: float) -> float:
+    """a_r at which max over C_h of E φ²/C_h reaches 1."""
+    guess = bifurcation_reset_gain(candidate_gain=candidate) ** 2 - 8.0
+    center = np.log(3.0 * guess / 248.0)
+
+    def top(reset: float) -> float:
+        best = minimize_scalar(
+            lambda u: 1.0 - float(growth(np.exp(u), candidate, reset)),
+            bounds=(center - 2.0, center + 2.0),
+            method="bounded",
+            options={"xatol": 1e-7},
+        )
+        return -float(best.fun)  # pyright: ignore[reportAttributeAccessIssue]
+
+    return zero_of(top, float(np.sqrt(8.0 + 0.7 * guess)), float(np.sqrt(8.0 + 2.0 * guess)))
+
+
+def test_fold() -> None:
+    assert fold(1.999) == pytest.approx(2.978717439898211, rel=1e-8)  # an independent program's
+    errors = []
+    for excess in (1e-3, 1e-4, 1e-5):
+        exact, law = fold(2.0 - excess), bifurcation_reset_gain(candidate_gain=2.0 - excess)
+        assert law**2 == pytest.approx(8.0 + np.sqrt(1984.0 * excess / 3.0), rel=1e-12)
+        errors.append((exact**2 - 8.0) / (law**2 - 8.0) - 1.0)
+    assert 0.0 < errors[2] < 0.01
+    np.testing.assert_allclose(np.array(errors[1:]) / errors[:-1], np.sqrt(0.1), rtol=0.1)
+    law = bifurcation_reset_gain(candidate_gain=1.9999)
+    assert len(tricritical_variances(excess=-1e-4, reset_gain=1.0001 * law)) == 2
+    assert len(tricritical_variances(excess=-1e-4, reset_gain=0.9999 * law)) == 0
+
+
+def test_threshold_at_infinite_reset_gain() -> None:
+    errors = []
+    for excess in (1e-1, 1e-2):
+        gain = np.sqrt(2.0) + excess
+        (root,) = variances(gain, 1e9)[-1:]
+        branch = variance_at_infinite_reset_gain(candidate_gain=gain)
+        assert branch == pytest.approx(excess / np.sqrt(2.0))
+        errors.append(abs(root / branch - 1.0))
+    assert errors[1] < 0.02
+    assert errors[1] / errors[0] == pytest.approx(0.1, rel=0.3)
+    assert variance_at_infinite_reset_gain(candidate_gain=1.41) == 0.0
+    assert variances(1.41, 1e9) == []
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.7, -1.0, 2.0])
+def test_critical_line(bias: float) -> None:
+    gain = critical_candidate_gain(reset_bias=bias)
+    assert gain == pytest.approx(1.0 + np.exp(-bias), rel=1e-12)
+    for update in (0.0, 1.0):
+        assert gf.spectra.zero_fixed_point(gru(1.0, 2.0, 0.999 * gain, update=update, reset=bias)).stable
+        assert not gf.spectra.zero_fixed_point(gru(1.0, 2.0, 1.001 * gain, update=update, reset=bias)).stable
+
+
+def test_critical_line_with_a_bias_variance() -> None:
+    """A fixed point branches off at a_h √E σ(r)² = 1, and there the zero state loses stability."""
+    gain = critical_candidate_gain(reset_bias=0.3, reset_bias_var=0.8)
+
+    def ensemble(factor: float) -> gf.Ensemble:
+        return gf.Ensemble(
+            gf.GRU(),
+            gain={"update": 1.0, "candidate": factor * gain},
+            bias_mean={"reset": 0.3},
+            bias_var={"reset": 0.8},
+        )
+
+    assert gain != pytest.approx(1.0 + np.exp(-0.3), rel=0.01)
+    assert [p.growth < 1.0 for p in gf.fixed_points(ensemble(0.999))] == [True]
+    below, above = gf.fixed_points(ensemble(1.001))
+    assert below.growth > 1.0
+    assert above.second_moment["h"] < 0.01
