@@ -8,6 +8,7 @@ from . import networks as networks
 from . import phases as phases
 from . import plots as plots
 from . import reports as reports
+from . import results as results
 from . import spectra as spectra
 from . import sweeps as sweeps
 from . import training as training

@@ -7,7 +7,7 @@ from importlib import import_module
 
 NAMESPACES = (
     "cells", "networks", "meanfield", "spectra", "phases", "chaos", "edge", "reports", "layers", "training", "sweeps",
-    "figures", "plots", "numerics",
+    "figures", "plots", "results", "numerics",
 )  # fmt: skip
 
 # Names that were parted from a twin when they moved to their subjects.

@@ -352,7 +352,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import json, sys
 sys.argv = ["gatefield", *{arguments}]
-from gatefield.cli import main
+from gatefield.cli.app import main
 try:
     main()
 except SystemExit as left:

@@ -16,7 +16,7 @@ from gatefield.running.locks import PathInUseError, PathLock, holder_of
 HOLD = """
 import sys
 from pathlib import Path
-from gatefield.locks import PathLock
+from gatefield.running.locks import PathLock
 PathLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()

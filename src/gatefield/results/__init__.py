@@ -8,3 +8,7 @@ follow its arrays (`labelled`), and with them its Dataset and what a sweep store
 Convergence is said in one way: `messages` says what has not converged and what to change, and `converged` is whether
 there is nothing to say. Pictures stand above, in `plots`, by kind of result.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
