@@ -25,7 +25,7 @@ import pytest
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
-    ("sweep_commands", "figure_commands", "train_command", "layer_commands"),
+    ("sweep_commands", "figure_commands", "train_command", "layer_commands", "cache_command"),
     ("command_options", "terminal"),
     ("figures",),
     ("figure_plots",),
@@ -77,6 +77,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "progress",
         "algebra",
         "background",
+        "compile_cache",
         "gain_search",
         "grids",
         "records",

@@ -10,7 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from gatefield import __version__
+from gatefield import __version__, compile_cache
+from gatefield.cache_command import cache
 from gatefield.command_options import (
     CellName,
     EnsembleArguments,
@@ -44,6 +45,8 @@ app.command(train)
 app.command(status)
 app.command(diagnose)
 app.command(init)
+app.command(cache)
+_COMPILE_NOTHING = (cache, status)
 
 
 @app.command
@@ -533,7 +536,10 @@ def _print_messages(messages: list[str], output: Path | None) -> None:
 def main() -> NoReturn:
     """Entry point: exit 0, 2 for what the user got wrong, 130 when interrupted."""
     try:
-        app(exit_on_error=False, print_error=False)
+        command, given, _ = app.parse_args(exit_on_error=False, print_error=False)
+        if _is_ours(command) and command not in _COMPILE_NOTHING:
+            compile_cache.turn_on()
+        command(*given.args, **given.kwargs)
     except CycloptsError as error:
         _fail(_explain(error))
     except ValueError as error:
@@ -552,6 +558,11 @@ def main() -> NoReturn:
         print(f"gatefield: {stop if stop.args else 'interrupted; nothing was written'}", file=sys.stderr)  # noqa: T201
         _exit(130)
     _exit(0)
+
+
+def _is_ours(command: Any) -> bool:
+    """Whether this is a command, rather than what shows help or the version."""
+    return getattr(command, "__module__", "").partition(".")[0] == "gatefield"
 
 
 def _fail(message: str) -> NoReturn:
