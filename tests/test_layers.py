@@ -78,6 +78,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "algebra",
         "background",
         "compile_cache",
+        "draws",
         "gain_search",
         "grids",
         "records",

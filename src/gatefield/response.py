@@ -6,6 +6,7 @@ Faddeev–LeVerrier), so |p|² Γ Γ† is one of polynomials in λ and λ̄ who
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -57,6 +58,17 @@ def response_of(ensemble: Ensemble, snapshot: Snapshot) -> Response:
     """
     if snapshot.cell != ensemble.cell:
         raise ValueError(f"snapshot is of {snapshot.cell}, the ensemble of {ensemble.cell}; they must be of one cell")
+    known = _made.get(snapshot)
+    if known is None or known[0]() is not ensemble:
+        known = _made[snapshot] = weakref.ref(ensemble), _make_response(ensemble, snapshot)
+    return known[1]
+
+
+# The last response of each snapshot: density, curve, radius and mass of one state start from the same.
+_made: weakref.WeakKeyDictionary[Snapshot, tuple[weakref.ref[Ensemble], Response]] = weakref.WeakKeyDictionary()
+
+
+def _make_response(ensemble: Ensemble, snapshot: Snapshot) -> Response:
     groups, gamma, poly = _active_response(ensemble, snapshot)
     terms: dict[Term, np.ndarray] = {}
     for g, columns in enumerate(groups):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gatefield.arguments import whole
@@ -72,7 +71,7 @@ class Snapshot:
     def derivatives(self) -> Derivatives:
         """Local derivatives by automatic differentiation."""
         with jax.enable_x64(True):
-            parts = _derivatives(self.cell, jnp.asarray(self.state), jnp.asarray(self.preactivations))
+            parts = _derivatives(self.cell, self.state, self.preactivations)
         arrays = [np.asarray(part) for part in parts]
         if not all(np.all(np.isfinite(a)) for a in arrays):
             raise ValueError(f"{type(self.cell).__name__} has derivatives that are not finite at some neuron")
