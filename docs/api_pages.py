@@ -1,7 +1,7 @@
 """The pages of the API, one a folder, made from the folders when the documentation is built.
 
-This hook of mkdocs writes `api/<folder>.md` for every folder with public names: its guide (its docstring), and then each
-file with the names that `__init__.pyi` makes public, files in the guide's order.
+This hook of mkdocs writes `api/<folder>.md` for every folder with public names: its guide (its docstring), and then
+each file with the names that `__init__.pyi` makes public, files in the guide's order.
 """
 
 from __future__ import annotations

@@ -11,12 +11,24 @@ import pytest
 from tests.commands import Command, Outcome
 
 from gatefield.cli import app as cli
-from gatefield.running.memory import spare_memory_maps
+from gatefield.running import compile_cache
+from gatefield.running.background import available_cores, thread_limits
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # share the cores; before NumPy and JAX are loaded, which look at this once
+    os.environ.update(thread_limits(max(1, available_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiled_code_is_kept() -> None:
+    """What the tests compile serves all their processes and the next run."""
+    compile_cache.turn_on()
 
 
 @pytest.fixture(autouse=True)
 def few_memory_maps() -> Iterator[None]:
     """Let compiled functions go before there are too many for one process."""
+    from gatefield.memory import spare_memory_maps
+
     yield
     spare_memory_maps()
 

@@ -248,7 +248,9 @@ def test_refusals(call: Callable[[], object], message: str) -> None:
 # ---- slow modes ----
 
 
-@pytest.mark.filterwarnings("ignore::gatefield.spectra.dyson.UnsolvedWarning")  # where few sampled gates lie near the circle
+@pytest.mark.filterwarnings(
+    "ignore::gatefield.spectra.dyson.UnsolvedWarning"
+)  # where few sampled gates lie near the circle
 @pytest.mark.parametrize("beta", [0.0, 0.2, -0.15])
 def test_slow_modes_at_a_fixed_point(beta: float) -> None:
     """A fixed point of the tanh GRU; at β ≠ 0 the printed form, without b_z, is far off."""

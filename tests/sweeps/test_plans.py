@@ -231,7 +231,7 @@ def _square(x: float) -> float:
 
 
 def test_without_the_extra(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['zarr'] = None; sys.argv[1:] = ['status', 'r']; import gatefield.cli.app as c; c.main()"
+    code = "import sys; sys.modules['zarr'] = None; sys.argv[1:] = ['status', 'r']; import gatefield.__main__"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr == "gatefield: sweeps need zarr: pip install 'gatefield[sweep]'\n"

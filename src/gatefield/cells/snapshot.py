@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gatefield.cells.cell import Cell
@@ -74,7 +73,7 @@ class Snapshot:
     def derivatives(self) -> Derivatives:
         """Local derivatives by automatic differentiation."""
         with jax.enable_x64(True):
-            parts = _derivatives(self.cell, jnp.asarray(self.state), jnp.asarray(self.preactivations))
+            parts = _derivatives(self.cell, self.state, self.preactivations)
         arrays = [np.asarray(part) for part in parts]
         if not all(np.all(np.isfinite(a)) for a in arrays):
             raise ValueError(f"{type(self.cell).__name__} has derivatives that are not finite at some neuron")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gatefield.cells.cell import Cell, Values
 
@@ -80,8 +81,8 @@ def structure(cell: Cell) -> Structure:
     """
     _check_names(cell)
     names = cell.preactivation_names
-    zeros = {name: jnp.zeros(()) for name in names}
-    state = {name: jnp.zeros(()) for name in cell.state_names}
+    zeros = {name: np.zeros(()) for name in names}
+    state = {name: np.zeros(()) for name in cell.state_names}
     _check_outputs(cell, "update", jax.eval_shape(cell.update, state, zeros), cell.state_names)
     sourced: list[int] = []
 

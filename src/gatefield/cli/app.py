@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from gatefield.cli.cache import cache
 from gatefield.cli.chaos import lyapunov
 from gatefield.cli.edge import edge
 from gatefield.cli.figures import figure
@@ -18,6 +19,7 @@ from gatefield.cli.reports import mean_field, report, spectrum
 from gatefield.cli.sweeps import status, sweep
 from gatefield.cli.training import train
 from gatefield.results.version import __version__
+from gatefield.running import compile_cache
 
 app = App(
     name="gatefield",
@@ -31,8 +33,9 @@ app = App(
 
 COMMANDS = (
     report, mean_field, spectrum, lyapunov, fixed_points, phase_diagram, edge, figure, sweep, train, status, diagnose,
-    init,
+    init, cache,
 )  # fmt: skip
+COMPILE_NOTHING = (cache, status)
 for _command in COMMANDS:
     app.command(_command)
 
@@ -40,7 +43,10 @@ for _command in COMMANDS:
 def main() -> NoReturn:
     """Entry point: exit 0, 2 for what the user got wrong, 130 when interrupted."""
     try:
-        app(exit_on_error=False, print_error=False)
+        command, given, _ = app.parse_args(exit_on_error=False, print_error=False)
+        if command in COMMANDS and command not in COMPILE_NOTHING:
+            compile_cache.turn_on()
+        command(*given.args, **given.kwargs)
     except CycloptsError as error:
         _fail(_explain(error))
     except ValueError as error:

@@ -30,6 +30,7 @@ from jax.scipy.linalg import solve_triangular
 from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.tracing import Group, structure
+from gatefield.numerics.draws import split_key
 from gatefield.running.arguments import whole
 
 # Relative size of an innovation below which it is rounding.
@@ -56,15 +57,16 @@ def sample_drive(ensemble: Ensemble, key: jax.Array, steps: int, size: int) -> d
     """Bias and current about their means, by pre-activation: (steps or 1, size); only those that are not zero."""
     drive: dict[int, jax.Array] = {}
     for k, name in enumerate(ensemble.names):
-        bias_key, current_key = jax.random.split(jax.random.fold_in(key, k))
+        if not ensemble.static_variance[k] and not ensemble.current[name].varies:
+            continue
+        bias_key, current_key = split_key(jax.random.fold_in(key, k), 2)
         parts = []
         if ensemble.static_variance[k]:
             row = jax.random.normal(bias_key, (1, size))
             parts.append(np.sqrt(ensemble.static_variance[k]) * (row - row.mean()) / row.std())
         if ensemble.current[name].varies:
             parts.append(ensemble.current[name].sample(current_key, steps, size))
-        if parts:
-            drive[k] = sum(parts[1:], parts[0])
+        drive[k] = sum(parts[1:], parts[0])
     return drive
 
 
@@ -73,10 +75,16 @@ def sample_start(ensemble: Ensemble, key: jax.Array, rows: int, size: int) -> tu
 
     Made apart from what uses them, or the compiler draws them again for every use.
     """
-    keys = jax.random.split(key, 1 + len(ensemble.names))
-    rows = min(rows, size - 1)
-    initial = jax.random.normal(keys[0], (size, len(ensemble.cell.state_names)))
-    return initial, [jax.random.normal(k, (rows, size)) for k in keys[1:]]
+    return _sample_start(key, len(ensemble.names), (size, len(ensemble.cell.state_names)), (min(rows, size - 1), size))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _sample_start(
+    key: jax.Array, count: int, initial: tuple[int, int], noise: tuple[int, int]
+) -> tuple[jax.Array, list[jax.Array]]:
+    keys = jax.random.split(key, 1 + count)
+    raw = jax.lax.map(lambda k: jax.random.normal(k, noise), keys[1:])
+    return jax.random.normal(keys[0], initial), list(raw)
 
 
 def orthogonal(noise: jax.Array) -> jax.Array:

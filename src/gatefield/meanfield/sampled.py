@@ -27,6 +27,7 @@ from gatefield.meanfield.causal import (
     sample_start,
 )
 from gatefield.numerics.correlation import decay_time, lag_averages
+from gatefield.numerics.draws import split_key
 from gatefield.numerics.estimates import Estimate, from_batches
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
@@ -153,14 +154,13 @@ def run_batches(
     seed, initial = whole("seed", seed, 0), at_least("initial", initial, 0.0)
     size = -(-samples // batches)
     with jax.enable_x64(True):
-        arrays = (jnp.asarray(ensemble.gains), jnp.asarray(ensemble.means), initial)
-        keys = jax.random.split(jax.random.key(seed), batches)
-    for key in track(list(keys), "mean field"):
+        keys = split_key(jax.random.key(seed), batches)
+    for key in track(keys, "mean field"):
         with jax.enable_x64(True):
-            drive_key, key = jax.random.split(key)
+            drive_key, key = split_key(key, 2)
             drive = sample_drive(ensemble, drive_key, steps, size)
             start = sample_start(ensemble, key, steps, size)
-            run = _run_batch(ensemble.cell, steps, keep_from, *arrays, drive, *start)
+            run = _run_batch(ensemble.cell, steps, keep_from, ensemble.gains, ensemble.means, initial, drive, *start)
             run = {name: np.asarray(value) for name, value in run.items()}
         yield run
 

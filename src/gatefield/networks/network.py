@@ -21,6 +21,7 @@ from gatefield.networks.frames import LONGEST, Advance, carry_frame, checked_cou
 from gatefield.networks.tangent import cheaper_formed, seen_columns
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.correlation import lag_averages
+from gatefield.numerics.draws import scaled_normal, split_key
 from gatefield.running.arguments import at_least, whole
 from gatefield.running.memory import require
 from gatefield.running.progress import track
@@ -75,7 +76,7 @@ class Path:
     def autocorrelation(self) -> Mapping[str, np.ndarray]:
         """C_u(lag) = average of u(t) u(t + lag) over neurons and the second half of the record, by name."""
         with jax.enable_x64(True):
-            return {name: np.asarray(lag_averages(jnp.asarray(u))) for name, u in self._window.items()}
+            return {name: np.asarray(_lag_averages(u)) for name, u in self._window.items()}
 
     @cached_property
     def mean(self) -> Mapping[str, float]:
@@ -110,8 +111,9 @@ class Network:
         key = jax.random.key(self.seed)
         with jax.enable_x64(True):
             self.weights = {name: self._draw(key, name, (size, size)) for name in used}
-            noise = jax.random.normal(jax.random.fold_in(key, 1_000_000), (size, len(ensemble.names)))
-            self.biases = jnp.asarray(ensemble.means + np.sqrt(ensemble.static_variance) * noise, self.dtype)
+            noise = np.asarray(scaled_normal(key, 1_000_000, (size, len(ensemble.names)), "float64", 1.0))
+            biases = ensemble.means + np.sqrt(ensemble.static_variance) * noise
+            self.biases = jax.device_put(biases.astype(self.dtype))
 
     @classmethod
     def of(cls, ensemble: Ensemble, weights: Mapping[str, Any], biases: Any) -> Network:
@@ -128,9 +130,8 @@ class Network:
         return network
 
     def _draw(self, key: jax.Array, name: str, shape: tuple[int, int]) -> jax.Array:
-        key = jax.random.fold_in(key, self.ensemble.names.index(name))
         scale = self.ensemble.gain[name] / np.sqrt(self.size)
-        return _scaled_normal(key, shape, self.dtype.name, scale)
+        return scaled_normal(key, self.ensemble.names.index(name), shape, self.dtype.name, scale)
 
     def run(
         self,
@@ -162,7 +163,7 @@ class Network:
             size=self.size,
             power=1.0,
         )
-        start_key, drive_key = jax.random.split(jax.random.key(whole("seed", seed, 0)))
+        start_key, drive_key = split_key(jax.random.key(whole("seed", seed, 0)), 2)
         with jax.enable_x64(True):
             s = self._start(start_key, at_least("initial", initial, 0.0), state)
             drive = self._sample_drive(drive_key, steps)
@@ -182,7 +183,9 @@ class Network:
     def _start(self, key: jax.Array, initial: float, state: np.ndarray | None) -> jax.Array:
         shape = (self.size, len(self.ensemble.cell.state_names))
         if state is None:
-            return (initial * jax.random.normal(key, shape)).astype(self.dtype)
+            # The product apart from the draw: compiled together they round otherwise, which chaos then makes plain.
+            normal = np.asarray(scaled_normal(key, None, shape, "float64", 1.0))
+            return jax.device_put((initial * normal).astype(self.dtype))
         if np.shape(state) != shape:
             raise ValueError(f"state of shape {np.shape(state)} must be (neurons, state variables) = {shape}")
         return jnp.asarray(state, self.dtype)
@@ -235,7 +238,7 @@ class Network:
             settling = transient - transient // 2
             transient //= 2
             state = self.run(settling, initial=initial, seed=seed, record=1).last if settling else None
-        key, drive_key, frame_key = jax.random.split(jax.random.key(whole("seed", seed, 0)), 3)
+        key, drive_key, frame_key = split_key(jax.random.key(whole("seed", seed, 0)), 3)
         with jax.enable_x64(True):
             s = self._start(key, at_least("initial", initial, 0.0), state)
             frame = jax.random.normal(frame_key, (count, dimension)).astype(self.dtype)
@@ -334,11 +337,6 @@ def eigenvalues(matrix: np.ndarray) -> ComplexArray:
     return np.linalg.eigvals(matrix).astype(np.complex128)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _scaled_normal(key: jax.Array, shape: tuple[int, int], dtype: str, scale: float) -> jax.Array:
-    return (scale * jax.random.normal(key, shape)).astype(dtype)
-
-
 @partial(jax.jit, static_argnums=(0, 1))
 def trajectory(
     cell: Cell, steps: int, weights: dict[int, jax.Array], biases: jax.Array, drive: dict[int, jax.Array], s: jax.Array
@@ -366,6 +364,7 @@ def trajectory(
     return jax.lax.scan(step, s, drive, length=steps)
 
 
+_lag_averages = jax.jit(lag_averages)
 _apply_jacobian = jax.jit(tangent.apply_jacobian, static_argnums=0)
 
 

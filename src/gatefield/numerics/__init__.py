@@ -1,7 +1,8 @@
 """Numerical tools that know nothing of networks.
 
-`estimates` are numbers with errors, `quadrature` Gaussian averages, `algebra` small matrices written out, `correlation`
-averages over lags, `crossings` where a quantity crosses zero, `elimination` rows of a frame kept apart on all cores.
+`estimates` are numbers with errors, `quadrature` Gaussian averages, `algebra` small matrices written out, `draws`
+random numbers, `correlation` averages over lags, `crossings` where a quantity crosses zero, `elimination` rows of a
+frame kept apart on all cores.
 """
 
 import lazy_loader

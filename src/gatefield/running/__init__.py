@@ -1,5 +1,6 @@
 """A program at work.
 
 `arguments` are checked, `memory` is asked for before it is taken, `progress` is shown, a `background` thread helps out,
-`saving` writes files whole or not at all, `locks` keep other programs out.
+`compile_cache` keeps compiled code between runs, `saving` writes files whole or not at all, `locks` keep other programs
+out.
 """

@@ -1,4 +1,4 @@
-"""One call on a second thread: compiled code and LAPACK release the interpreter, so two cores are used."""
+"""Threads: one call on a second one (compiled code and LAPACK release the interpreter), and how many there may be."""
 
 from __future__ import annotations
 
@@ -39,3 +39,10 @@ class Background(Generic[T]):
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_limits(threads: int = 1) -> dict[str, str]:
+    """Environment of a process that is to compute on so many threads: of BLAS, OpenMP and XLA."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}".strip()
+    return {name: str(threads) for name in names} | {"XLA_FLAGS": flags}

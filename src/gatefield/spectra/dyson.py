@@ -246,7 +246,7 @@ class _Evaluator:
         self.shape: Shape = (response.size, response.terms)
         with jax.enable_x64(True):
             self.arrays: Arrays = tuple(
-                jnp.asarray(a) for a in (response.coefficients, response.poly, response.weights)
+                jax.device_put(a) for a in (response.coefficients, response.poly, response.weights)
             )
 
     def __call__(self, name: str, *per_point: np.ndarray) -> Any:
@@ -261,7 +261,7 @@ class _Evaluator:
 
     def _call(self, name: str, chunk: tuple[np.ndarray, ...]) -> Any:
         with jax.enable_x64(True):  # the setting is per thread
-            return jax.tree.map(np.asarray, _mapped(name, self.shape, self.arrays, tuple(map(jnp.asarray, chunk))))
+            return jax.tree.map(np.asarray, _mapped(name, self.shape, self.arrays, chunk))
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Faddeev–LeVerrier), so |p|² Γ Γ† is one of polynomials in λ and λ̄ who
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -56,6 +57,17 @@ def response_of(ensemble: Ensemble, snapshot: Snapshot) -> Response:
         ValueError: the snapshot is of another cell.
     """
     check_cell(ensemble, snapshot)
+    known = _made.get(snapshot)
+    if known is None or known[0]() is not ensemble:
+        known = _made[snapshot] = weakref.ref(ensemble), _make_response(ensemble, snapshot)
+    return known[1]
+
+
+# The last response of each snapshot: density, curve, radius and mass of one state start from the same.
+_made: weakref.WeakKeyDictionary[Snapshot, tuple[weakref.ref[Ensemble], Response]] = weakref.WeakKeyDictionary()
+
+
+def _make_response(ensemble: Ensemble, snapshot: Snapshot) -> Response:
     groups, gamma, poly = _active_response(ensemble, snapshot)
     terms: dict[Term, np.ndarray] = {}
     for g, columns in enumerate(groups):

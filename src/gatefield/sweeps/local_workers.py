@@ -16,7 +16,8 @@ from distributed import Client, Nanny, Scheduler
 from distributed.deploy.spec import SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
 
-from gatefield.sweeps.points import thread_limits
+from gatefield.running.background import thread_limits
+from gatefield.running.compile_cache import for_workers
 
 # Dask's own program for a worker. Its standard input is a pipe from the sweep's program, which closes when that ends,
 # however it ends; then the worker and what it started are killed, even in the middle of a point.
@@ -49,7 +50,8 @@ class _Worker(SubprocessWorker):
 @contextmanager
 def local_client(workers: int) -> Iterator[Client]:
     """A client of as many fresh worker processes of one thread each; all of them are gone afterwards."""
-    environment = thread_limits() | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    environment = thread_limits() | for_workers()
+    environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     options: dict[str, Any] = {
         "nthreads": 1, "memory_limit": 0, "env": environment, "dashboard": False,
         "death_timeout": 60, "silence_logs": logging.CRITICAL,

@@ -21,6 +21,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gatefield.cells.ensemble import Ensemble
+from gatefield.running.background import thread_limits
+from gatefield.running.compile_cache import follow
 from gatefield.running.memory import spare_memory_maps
 from gatefield.sweeps.grids import COUNTED, Point
 from gatefield.sweeps.records import as_record
@@ -116,6 +118,7 @@ def unpack(packed: bytes) -> Job:
 def evaluate_packed(packed: bytes, units: Sequence[Sequence[Numbered]]) -> list[Outcome]:
     """What a worker does: `evaluate` of a packed job."""
     tell_threads()
+    follow()
     try:
         job = unpack(packed)
     except Exception:  # noqa: BLE001 - whatever it is, the points cannot be had here
@@ -207,13 +210,6 @@ def _last_line() -> str:
     last = traceback.extract_tb(trace)[-1]
     name = kind.__name__ if kind else "error"
     return f"{name}: {' '.join(str(error).split())} (in {last.name}, line {last.lineno})"
-
-
-def thread_limits(threads: int = 1) -> dict[str, str]:
-    """Environment of a process that is to compute on so many threads: of BLAS, OpenMP and XLA."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={str(threads > 1).lower()}".strip()
-    return {name: str(threads) for name in names} | {"XLA_FLAGS": flags}
 
 
 def tell_threads() -> None:
