@@ -27,7 +27,7 @@ def compiled_code_is_kept() -> None:
 @pytest.fixture(autouse=True)
 def few_memory_maps() -> Iterator[None]:
     """Let compiled functions go before there are too many for one process."""
-    from gatefield.memory import spare_memory_maps
+    from gatefield.running.memory import spare_memory_maps
 
     yield
     spare_memory_maps()
