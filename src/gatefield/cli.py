@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
 from gatefield import __version__, compile_cache
+from gatefield.background import Background
 from gatefield.cache_command import cache
 from gatefield.command_options import (
     CellName,
@@ -66,6 +68,8 @@ def report(
 
     built = built_ensemble(cell, ensemble)
     check_output(show.output)
+    if show.output is not None:
+        Background(import_module, "gatefield.plots")  # matplotlib is loaded while both sides compute
     result = make_report(
         built,
         steps=run.steps,
