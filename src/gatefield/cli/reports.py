@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from gatefield.cli.options import (
     built_ensemble,
 )
 from gatefield.cli.terminal import console, print_json, print_messages, shown, table
+from gatefield.running.background import Background
 from gatefield.running.saving import check_output, save_figure
 
 
@@ -38,6 +40,8 @@ def report(
 
     built = built_ensemble(cell, ensemble)
     check_output(show.output)
+    if show.output is not None:
+        Background(import_module, "gatefield.plots.spectra")  # matplotlib is loaded while both sides compute
     result = make_report(
         built,
         steps=run.steps,

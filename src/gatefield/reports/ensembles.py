@@ -18,7 +18,7 @@ from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.estimates import Estimate
 from gatefield.results.version import __version__
 from gatefield.running.arguments import finite, positive, whole
-from gatefield.running.background import Background
+from gatefield.running.background import Background, shared_cores
 from gatefield.spectra.dyson import UnsolvedWarning
 from gatefield.spectra.spectrum import (
     SLOW_RADIUS,
@@ -126,14 +126,14 @@ def report(
     slow_radius = positive("slow_radius", slow_radius)
     cell = ensemble.cell
     _check(ensemble, size, networks, steps, samples, seed)
-    simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
-    field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
     states, seen = len(cell.state_names), cell.state_names[-1]
-    with _noting_warnings() as noted:
+    with shared_cores(), _noting_warnings() as noted:
+        simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
+        field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
         theory_slow = spectral_mass(ensemble, field.snapshot, center=1.0, radius=slow_radius)
         theory_radius = spectral_radius(ensemble, field.snapshot)
         curve, drawn = _picture(ensemble, field, density)
-    simulation = simulating.result()
+        simulation = simulating.result()
     simulated_slow = simulation.mass(center=1.0, radius=slow_radius)
     return Report(
         ensemble=ensemble,
@@ -274,12 +274,12 @@ def spectrum_report(
     simulating = None
     if size is not None:
         simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
-    field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
-    with _noting_warnings() as noted:
+    with shared_cores(1 if simulating is None else 2), _noting_warnings() as noted:
+        field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
         theory_radius = spectral_radius(ensemble, field.snapshot)
         theory_masses = [spectral_mass(ensemble, field.snapshot, center=complex(x, y), radius=r) for x, y, r in discs]
         curve, drawn = _picture(ensemble, field, density)
-    simulation = simulating.result() if simulating else None
+        simulation = simulating.result() if simulating else None
     unknown = Estimate(float("nan"), float("nan"))
     masses = [simulation.mass(center=complex(x, y), radius=r) if simulation else unknown for x, y, r in discs]
     return SpectrumReport(

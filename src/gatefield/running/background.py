@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,6 +40,18 @@ class Background(Generic[T]):
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def shared_cores(sides: int = 2) -> Iterator[None]:
+    """Let BLAS in this process take a part of the cores, where so many threads work at once.
+
+    Its own threads wait for each other by spinning: on cores that are in use they take longer than one thread does.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(max(1, available_cores() // sides), user_api="blas"):
+        yield
 
 
 def thread_limits(threads: int = 1) -> dict[str, str]:
