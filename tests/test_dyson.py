@@ -69,7 +69,7 @@ def dagger(m: np.ndarray) -> np.ndarray:
 
 
 def solved_by_iteration(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> tuple[np.ndarray, np.ndarray]:
-    """p, q (K,) of theory.md §4 by damped iteration."""
+    """p, q (K,) by damped iteration of their equations [CKS 54–58]."""
     g, squared = gamma(ensemble, snapshot, z), ensemble.gains**2
     one = np.eye(len(squared))
     p, q = squared.copy(), squared.copy()
@@ -126,7 +126,7 @@ def test_resolvent_outside_is_that_of_the_poles(case: Case) -> None:
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_density_is_the_divergence_of_the_resolvent(case: Case) -> None:
-    """μ = (1/π) ∂G/∂λ̄ = (1/2π)(∂_x + i∂_y) G, by central differences of fourth order."""
+    """μ = (1/π) ∂G/∂λ̄ = (1/2π)(∂_x + i∂_y) G [CKS 12], by central differences of fourth order."""
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
     points, step = probes(ensemble, snapshot, (0.2, 0.5, 0.8, 1.5)), 1e-3
@@ -222,7 +222,7 @@ def gru_neurons(snapshot: gf.Snapshot) -> GRUNeurons:
 
 
 def gru_boundary(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> float:
-    """b(d + e) − (1 − a)(1 − c): zero on the curve, for any correlation of the gates (errata 6 on [CKS 65–66])."""
+    """b(d + e) − (1 − a)(1 − c): zero on the curve, for any correlation of the gates [CKS 65–68], corrected."""
     n, gain = gru_neurons(snapshot), ensemble.gain
     distance = np.abs(z - n.z) ** 2
     by_candidate = ((1 - n.z) * gain["candidate"] * n.dphi) ** 2
@@ -267,7 +267,7 @@ def independent_gru(size: int = 6) -> gf.Snapshot:
 
 @pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
 def test_gru_theorem_1(angle: float) -> None:
-    """[CKS 15–16]: where r, z, h, y are independent, the K×K Perron condition is Theorem 1."""
+    """[CKS Thm 1, 15–16, 67–68]: where r, z, h, y are independent, the K×K Perron condition is Theorem 1."""
     snapshot = independent_gru()
     direction = np.exp(1j * angle)
     radius = outermost(lambda r: gru_theorem_1(GRU, snapshot, r * direction))
@@ -276,7 +276,7 @@ def test_gru_theorem_1(angle: float) -> None:
 
 
 def test_gru_without_reset_gate() -> None:
-    """[CKS 72–73], r fixed at σ(b_r)."""
+    """[CKS Prop. 13, 72–73], r fixed at σ(b_r)."""
     b_r = 0.7
     ensemble = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "candidate": 4.0}, bias_mean={"reset": b_r})
     drawn = scattered(ensemble)
@@ -318,7 +318,7 @@ def lstm_p_and_q(snapshot: gf.Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndar
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
 def test_lstm_curve(angle: float, seed: int) -> None:
-    """[CKS 30–31]. The cross term of q and p, both with φ(c'), has mean zero over the independent weights."""
+    """[CKS Cor. 9, 30–31]. The cross term of q and p, both with φ(c'), has mean zero over the independent weights."""
     snapshot = scattered(LSTM, seed=seed)
     f, p, q = lstm_p_and_q(snapshot)
     direction = np.exp(1j * angle)
@@ -328,7 +328,7 @@ def test_lstm_curve(angle: float, seed: int) -> None:
 
 
 def test_lstm_resolvent() -> None:
-    """[CKS 27–29]."""
+    """[CKS Thm 8, 27–29]."""
     snapshot = scattered(LSTM)
     f, p, q = lstm_p_and_q(snapshot)
     points = probes(LSTM, snapshot, (0.2, 0.6, 0.9, 1.4))

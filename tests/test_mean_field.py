@@ -47,6 +47,7 @@ def test_vanilla_variance(gain: float) -> None:
 
 @pytest.mark.parametrize("reset", GRU_WITHOUT_UPDATE)
 def test_gru_without_update_gate(reset: float) -> None:
+    """[CKS 36–41, 43]"""
     field = solve(gru_at_3(0.0, reset))
     assert_agrees(field.variance["h"], GRU_WITHOUT_UPDATE[reset])
     assert field.variance["h"].error < 0.01 * GRU_WITHOUT_UPDATE[reset]
@@ -56,7 +57,7 @@ def test_gru_without_update_gate(reset: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("update", "reset", "expected"), [(10.0, 10.0, 0.395), (1.0, 10.0, 0.351), (1.0, 1.0, 0.339)])
 def test_published_gru(update: float, reset: float, expected: float) -> None:
-    """C_h of the issue, each with an error of .001, and of values.json."""
+    """C_h of the issue, each with an error of .001, and of values.json. [CKS 9, 36–41, 43]"""
     value, error = together([f.variance["h"] for f in gru_fields(update, reset)])
     assert error < 0.01 * expected
     assert abs(value - expected) < 4.0 * np.hypot(error, 0.001)
@@ -412,6 +413,7 @@ def test_basis_takes_no_direction_from_rounding() -> None:
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_pre_activations_have_the_covariance_of_their_sources(case: Case) -> None:
     """a_k² E v_k(t)² at the last step, in each batch to rounding: the noise is orthonormal. (In float32 arithmetic.)"""
+    # [CKS 9, 36–41, 50–51]
     ensemble = case.ensembles[0]
     field = settled(ensemble)
     s, x = field.snapshot.state, field.snapshot.preactivations

@@ -162,7 +162,7 @@ class GRU(ActivatedCell):
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM(ActivatedCell):
-    """c' = σ(f) c + σ(i) φ(y), h' = σ(o) φ(c') [CKS 6–8, EOC §2].
+    """c' = σ(f) c + σ(i) φ(y), h' = σ(o) φ(c') [CKS 6–8; EOC §2 LSTM].
 
     With `coupled=True` the input gate is tied to the forget gate, σ(i) → 1 − σ(f), and "input" disappears.
     """

@@ -1,4 +1,4 @@
-"""The Dyson equation of a random Jacobian, for any cell; [CKS App. B, G] are special cases.
+"""The Dyson equation of a random Jacobian, for any cell [CKS 54–58]; [CKS App. B, App. G] are special cases.
 
 With R = (λ − F_s)^{-1} per neuron, Γ = V_s R F_x + V_x tells how source k answers pre-activation l. Sources that are
 shared give equal rows, so Γ is kept as G distinct rows, its columns scaled by the gains a_l:

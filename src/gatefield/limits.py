@@ -144,7 +144,7 @@ def _std(ensemble: Ensemble, name: str, source: float) -> float:
 
 
 def _closed_share(ensemble: Ensemble, gate: str, variance: float) -> float:
-    """Probability that a gate's pre-activation is negative [CKS 79, where the exponent's sign is flipped]."""
+    """Probability that a gate's pre-activation is negative [CKS 79], where the exponent's sign is flipped."""
     std = _std(ensemble, gate, variance)
     if std == 0.0:
         raise ValueError(f"gain[{gate!r}]=0 leaves the {gate} gate no values to be binary between; give it a gain")
@@ -237,9 +237,9 @@ def shaping(ensemble: Ensemble, *, variance: float) -> float:
 
 
 def constant_update_radius(ensemble: Ensemble, *, variance: float) -> float:
-    """Spectral radius of a GRU with a constant update gate, σ(b_z) + (1 − σ(b_z)) ρ_t [CKS 20, 101].
+    """Spectral radius of a GRU with a constant update gate, σ(b_z) + (1 − σ(b_z)) ρ_t [CKS Cor. 4, 20, 101].
 
-    The limit of μ_n^{1/2n} too, with μ_n of `long_term_jacobian` [CKS 101].
+    The spectral curve is then a circle [CKS 102]. The limit of μ_n^{1/2n} too, with μ_n of `long_term_jacobian`.
 
     Args:
         ensemble: GRUs with no gain and no bias variance on the update gate.
@@ -484,7 +484,7 @@ def _distances(excess: float, reset_gain: float) -> tuple[float, float]:
 def bifurcation_reset_gain(*, candidate_gain: float) -> float:
     """a_r above which the tanh GRU has two non-zero fixed points, as a_h → 2 from below: a_r*² = 8 + √(1984 ε/3).
 
-    ε = 2 − a_h. A fold, not the pitchfork-like bifurcation of [CKS 4.4].
+    ε = 2 − a_h. A fold, not the pitchfork-like bifurcation of [CKS §4.4].
 
     Raises:
         ValueError: a_h outside (√2, 2).
@@ -496,7 +496,7 @@ def bifurcation_reset_gain(*, candidate_gain: float) -> float:
 
 
 def variance_at_infinite_reset_gain(*, candidate_gain: float) -> float:
-    """C_h of the tanh GRU's non-zero fixed point where a_r = ∞ and a_h → √2 from above: (a_h − √2)/√2 [CKS 4.4].
+    """C_h of the tanh GRU's non-zero fixed point where a_r = ∞ and a_h → √2 from above: (a_h − √2)/√2 [CKS §4.4].
 
     Reset gates are then 0 or 1, E σ(r)² = 1/2, and below √2 only the zero fixed point is left; 0 there.
     """

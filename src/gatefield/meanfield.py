@@ -1,4 +1,4 @@
-"""Dynamical mean-field theory of an ensemble at N = ∞, by one causal pass (`causal`) [CKS 36–44, 48–51]."""
+"""Dynamical mean-field theory of an ensemble at N = ∞, by one causal pass (`causal`) [CKS 9, 36–41, 43, 48–51]."""
 
 from __future__ import annotations
 

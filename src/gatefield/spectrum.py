@@ -26,7 +26,7 @@ _RAYS = 49
 _RADII = 64
 _CIRCLE = 256
 _FEWEST_NEURONS = 4  # a component of the support that fewer sampled neurons make is sampling noise
-SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS Figs. 1f, 3f]
+SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS fig. 1f, fig. 3f]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class SpectralField:
 def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> SpectralField:
     """Density of eigenvalues at each point of `grid`, an array of complex numbers of any shape.
 
-    μ(λ) = (1/π) ∂G/∂λ̄, with [CKS 17, 32, 72–73] as special cases. It is symmetric about the real axis, and each pair
-    of mirrored points is solved once.
+    μ(λ) = (1/π) ∂G/∂λ̄ [CKS 12], with [CKS 17, 32, Prop. 13, 72–73] as special cases. It is symmetric about the
+    real axis, and each pair of mirrored points is solved once.
 
     Raises:
         ValueError: points that are not finite, or a snapshot of another cell.
@@ -94,7 +94,7 @@ def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> Spect
 
 
 def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralField:
-    """G(λ) = E tr(λ − J)^{-1}/N at each point; D/λ far from the spectrum [CKS 27, 59].
+    """G(λ) = E tr(λ − J)^{-1}/N at each point; D/λ far from the spectrum [CKS Thm 8, 27, 59].
 
     Raises:
         ValueError: points that are not finite, or a snapshot of another cell.
@@ -110,7 +110,7 @@ def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralFi
 def support_exponent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> np.ndarray:
     """Log of the Perron eigenvalue of T(λ): positive inside the support, zero on the spectral curve.
 
-    Its zero set is [CKS 15] for the GRU and [CKS 31] for the LSTM.
+    Its zero set is that of S(λ), [CKS 15] (65–68 before averages are factorised) for the GRU and [CKS 31] for the LSTM.
     """
     points, unique, back = _upper_half(points)
     return dyson.log_perron(response_of(ensemble, snapshot), unique)[back].reshape(points.shape)
@@ -233,7 +233,7 @@ def _upper_half(points: Any) -> tuple[ComplexArray, ComplexArray, np.ndarray]:
 
 
 def spectral_curve(ensemble: Ensemble, snapshot: Snapshot, *, resolution: int = 240) -> SpectralCurve:
-    """Boundary of the support of the spectrum, as closed contours [CKS 15, 30].
+    """Boundary of the support of the spectrum, as closed contours [CKS Thm 1, 15, Cor. 9, 30].
 
     Args:
         ensemble: gives the gains.
