@@ -13,9 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.special import expit
 from tests import references
-from tests.all_cells import EACH_CELL, RUN, SHORT_RUN, Case, settled
-from tests.references import GRU_AT_3, GRU_WITHOUT_UPDATE, VANILLA, gauss, gru_at_3, gru_fields, together
+from tests.all_cells import EACH_CELL, RUN, SHORT_RUN, Case, TwoRooms, settled
+from tests.references import (
+    GRU_AT_3,
+    GRU_WITHOUT_UPDATE,
+    NODES,
+    VANILLA,
+    WEIGHTS,
+    gauss,
+    gru_at_3,
+    gru_fields,
+    together,
+)
 
 import gatefield as gf
 from gatefield import meanfield
@@ -76,6 +87,44 @@ def test_gru_autocorrelation(update: float, reset: float) -> None:
         ]
         value, error = together(parts)
         assert abs(value - expected) < 4.0 * np.hypot(error, reference["C_h"][1]), f"lag {lag}"
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        gf.Ensemble(gf.GRU(), gain={"update": 3.0, "reset": 3.0, "candidate": 5.0}),
+        gf.Ensemble(
+            gf.LSTM(),
+            gain={"forget": 2.0, "input": 1.0, "output": 3.0, "cell": 8.0},
+            bias_mean={"forget": -1.0},
+        ),
+    ],
+    ids=["gru", "lstm"],
+)
+def test_correlations_of_gates_are_those_of_gaussian_pre_activations(ensemble: gf.Ensemble) -> None:
+    """[CKS 42, 44]: E f(x) f(x') on a square grid, from the covariance of x that the same run has."""
+    field = settled(ensemble)
+    lags = [0, 1, 5]
+    for k, name in enumerate(ensemble.names):
+        f = np.tanh if name in ("candidate", "cell") else expit
+        c, mean = field.autocorrelation[name].value - ensemble.means[k] ** 2, ensemble.means[k]
+        assert_near(field.response_mean[name], gauss(f, c[0], mean))
+        for lag in lags:
+            inner = f(mean + np.sqrt(c[lag]) * NODES[:, None] + np.sqrt(c[0] - c[lag]) * NODES)
+            found = field.response_autocorrelation[name]
+            assert_near(gf.Estimate(found.value[lag], found.error[lag]), float(WEIGHTS @ (inner @ WEIGHTS) ** 2))
+
+
+def assert_near(estimate: gf.Estimate, expected: float) -> None:
+    """Within four errors and what some thousand neurons depart from Gaussian ones by, their covariance being exact."""
+    assert abs(estimate.value - expected) < 4.0 * estimate.error + 2e-3
+
+
+def test_what_a_users_cell_acts_by_is_not_known() -> None:
+    ensemble = gf.Ensemble(TwoRooms(), gain={"door": 1.0, "mix": 1.0})
+    field = gf.mean_field(ensemble, steps=8, samples=32, batches=2)
+    assert field.response_mean == field.response_autocorrelation == {}
+    assert "response" not in field.to_dataset().data_vars
 
 
 # ---- biases ----

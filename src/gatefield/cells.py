@@ -82,6 +82,10 @@ class Cell:
         """The next value of each state variable, F(s, x_1..x_K), by name."""
         raise NotImplementedError
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        """What pre-activations act by, for averages of them: σ(x) of a gate, φ of a candidate. None unless defined."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActivatedCell(Cell):
@@ -109,6 +113,9 @@ class Vanilla(ActivatedCell):
 
     def update(self, state: Values, x: Values) -> Mapping[str, Any]:
         return {"h": self.phi(x["input"])}
+
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return {"input": self.phi(x["input"])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +166,12 @@ class GRU(ActivatedCell):
             y = x["current"] + jax.nn.sigmoid(x["reset"]) * y
         return {"h": z * state["h"] + (1.0 - z) * self.phi(y)}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        y = x["candidate"]
+        if self.reset_after:
+            y = x["current"] + jax.nn.sigmoid(x["reset"]) * y
+        return _gates(x, "update", "reset") | {"candidate": self.phi(y)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM(ActivatedCell):
@@ -183,6 +196,9 @@ class LSTM(ActivatedCell):
         c = forget * state["c"] + write * self.phi(x["cell"])
         return {"c": c, "h": jax.nn.sigmoid(x["output"]) * self.phi(c)}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return _gates(x, *self.preactivation_names[:-1]) | {"cell": self.phi(x["cell"])}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MGU(ActivatedCell):
@@ -199,6 +215,13 @@ class MGU(ActivatedCell):
         candidate = self.phi(x["candidate"])
         return {"h": (1.0 - gate) * state["h"] + gate * candidate}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return _gates(x, "forget") | {"candidate": self.phi(x["candidate"])}
+
+
+def _gates(x: Values, *names: str) -> dict[str, Any]:
+    return {name: jax.nn.sigmoid(x[name]) for name in names}
+
 
 # ---- a cell as functions of arrays: s (..., D) and x (..., K), neurons along the leading axes ----
 
@@ -214,6 +237,14 @@ def source_values(cell: Cell, s: jax.Array, x: jax.Array) -> jax.Array:
     out = cell.sources(_named(cell.state_names, s), _named(cell.preactivation_names, x))
     values = [out[name] for name in cell.preactivation_names]
     return jnp.stack([jnp.zeros((), s.dtype) if v is None else jnp.asarray(v, s.dtype) for v in values])
+
+
+def response_values(cell: Cell, x: jax.Array) -> dict[str, jax.Array]:
+    """What pre-activations act by, by name: x (..., K) → (...)."""
+    return {
+        name: jnp.asarray(v)
+        for name, v in cell.responses(_named(cell.preactivation_names, jnp.moveaxis(x, -1, 0))).items()
+    }
 
 
 def local_derivatives(cell: Cell, s: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:

@@ -40,11 +40,15 @@ def provenance(ensemble: Ensemble, **more: Any) -> dict[str, Any]:
 
 
 def _by_variable(values: Mapping[str, Estimate], dims: tuple[str, ...], units: str, source: str) -> dict[str, Any]:
-    """Value and error arrays over the `variable` axis."""
+    return _by(values, "variable", dims, units, source)
+
+
+def _by(values: Mapping[str, Estimate], axis: str, dims: tuple[str, ...], units: str, source: str) -> dict[str, Any]:
+    """Value and error arrays over an axis of names."""
     attrs = {"units": units, "source": source}
     value = np.stack([np.asarray(e.value) for e in values.values()])
     error = np.stack([np.asarray(e.error) for e in values.values()])
-    return {"": (("variable", *dims), value, attrs), "_error": (("variable", *dims), error, {"units": units})}
+    return {"": ((axis, *dims), value, attrs), "_error": ((axis, *dims), error, {"units": units})}
 
 
 def _averages(result: MeanField | Simulation) -> dict[str, Any]:
@@ -65,9 +69,10 @@ def mean_field_dataset(field: MeanField) -> xr.Dataset:
             stacked = np.stack([getattr(e, attribute) for e in values.values()])
             variables[name + suffix] = (("state", "time"), stacked, {"units": "1"})
     return xr.Dataset(
-        variables,
+        variables | _responses(field),
         coords={
             "variable": list(field.mean),
+            **({"response": list(field.response_mean)} if field.response_mean else {}),
             "state": list(field.history),
             "lag": ("lag", field.lags, {"units": "steps"}),
             "time": ("time", np.arange(1, field.steps + 1), {"units": "steps"}),
@@ -77,6 +82,19 @@ def mean_field_dataset(field: MeanField) -> xr.Dataset:
             regime=field.regime, converged=int(field.converged), message=field.message,
         ),
     )  # fmt: skip
+
+
+def _responses(field: MeanField) -> dict[str, Any]:
+    """Averages of what pre-activations act by; none where the cell does not say what that is."""
+    if not field.response_mean:
+        return {}
+    parts = {
+        "response_mean": _by(field.response_mean, "response", (), "1", "E r, r = σ(x) or φ(x), CKS 44"),
+        "response_autocorrelation": _by(
+            field.response_autocorrelation, "response", ("lag",), "1", "E[r(t) r(t + lag)], CKS 42, 44"
+        ),
+    }
+    return {name + suffix: entry for name, entries in parts.items() for suffix, entry in entries.items()}
 
 
 def simulation_dataset(simulation: Simulation) -> xr.Dataset:
@@ -119,9 +137,14 @@ def field_dataset(field: SpectralField) -> xr.Dataset:
     parts = {"": field.value} if np.isrealobj(field.value) else {"_real": field.value.real, "_imag": field.value.imag}
     variables = {field.quantity + suffix: (dims, values, {"units": units}) for suffix, values in parts.items()}
     variables["residual"] = (dims, field.residual, {"units": "1"})
+    coords: dict[str, Any] = {"real": (dims, field.points.real), "imaginary": (dims, field.points.imag)}
+    if field.solution is not None:
+        coords["preactivation"] = list(field.ensemble.names)
+        source = {"units": "1", "source": "CKS 54–58, scaled so that Σ p = Σ q"}
+        variables |= {name: ((*dims, "preactivation"), getattr(field, name), source) for name in ("p", "q")}
     return xr.Dataset(
         variables,
-        coords={"real": (dims, field.points.real), "imaginary": (dims, field.points.imag)},
+        coords=coords,
         attrs=provenance(field.ensemble, neurons=field.snapshot.neurons, converged=int(field.converged)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from gatefield.causal import (
     sample_drive,
     sample_start,
 )
-from gatefield.cells import Cell, next_state, source_values, structure
+from gatefield.cells import Cell, next_state, response_values, source_values, structure
 from gatefield.correlation import decay_time, lag_averages
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches
@@ -50,6 +50,10 @@ class MeanField:
         converged: whether the window is long and late enough to call the state stationary; `message` says what to
             change where it is not.
         drift: relative change of E[u²] between the two halves of the window, summed over the state variables.
+        response_mean: E of what pre-activations act by (`Cell.responses`): κ = E σ(ζ) of a gate, E φ(y) of a candidate
+            [CKS 44].
+        response_autocorrelation: their correlations E[σ(ζ(t)) σ(ζ(t + lag))] and E[φ(y(t)) φ(y(t + lag))], not centred,
+            at `lags`: the C_r, C_z and C_φ of [CKS 42, 44].
     """
 
     ensemble: Ensemble
@@ -69,6 +73,8 @@ class MeanField:
     converged: bool
     message: str
     drift: Estimate
+    response_mean: Mapping[str, Estimate] = field(default_factory=dict)
+    response_autocorrelation: Mapping[str, Estimate] = field(default_factory=dict)
 
     def autocorrelation_time(self, name: str) -> Estimate:
         """Lag at which the centred autocorrelation of `name` has fallen to 1/e of its value at lag 0, in steps.
@@ -88,6 +94,8 @@ class MeanField:
             "variance": self.variance,
             "autocorrelation_time": {name: self.autocorrelation_time(name) for name in self.mean},
             "autocorrelation": self.autocorrelation,
+            "response_mean": self.response_mean,
+            "response_autocorrelation": self.response_autocorrelation,
         }
         return {
             "ensemble": self.ensemble.describe(),
@@ -187,7 +195,7 @@ def _run_batch(
     step = partial(_step, cell, gains, means, drive)
     _, (states, xs) = causal_scan(step, first, noise_of(cell, raw), len(first), jnp.arange(steps))
     before = jnp.concatenate([first[None], states])
-    out = _statistics(states, xs, before, steps // 2) | {"last_state": before[-2], "last_x": xs[-1]}
+    out = _statistics(cell, states, xs, before, steps // 2) | {"last_state": before[-2], "last_x": xs[-1]}
     if keep_from is not None:
         out |= {"path_state": before[keep_from:-1], "path_x": xs[keep_from:]}
     return out
@@ -214,15 +222,18 @@ def _step(
     return (s, tuple(grown)), (s, x)
 
 
-def _statistics(states: jax.Array, xs: jax.Array, before: jax.Array, start: int) -> dict[str, jax.Array]:
+def _statistics(cell: Cell, states: jax.Array, xs: jax.Array, before: jax.Array, start: int) -> dict[str, jax.Array]:
     """Averages over neurons (and time where stationary) of one batch, variables along the last axis."""
     motion = jnp.mean((before[1:] - before[:-1]) ** 2, axis=1)
     window = jnp.concatenate([states, xs], axis=2)[start:]
+    responses = response_values(cell, xs[start:])
     return {
         "history": jnp.mean(states**2, axis=1),
         "motion": motion,
         "mean": jnp.mean(window, axis=(0, 1)),
         "autocorrelation": jnp.stack([lag_averages(window[:, :, u]) for u in range(window.shape[2])]),
+        "response_mean": jnp.array([jnp.mean(r) for r in responses.values()]),
+        "response_autocorrelation": jnp.array([lag_averages(r) for r in responses.values()]),
     }
 
 
@@ -233,6 +244,7 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
     names = (*cell.state_names, *cell.preactivation_names)
     batches, size = runs["last_state"].shape[:2]
     correlation = {n: from_batches(runs["autocorrelation"][:, i]) for i, n in enumerate(names)}
+    responses = list(cell.responses(dict.fromkeys(cell.preactivation_names, 0.0)))
     central = runs["autocorrelation"][:, :, 0] - runs["mean"] ** 2
     energy = runs["history"].sum(axis=2)
     regime, message = classify(ensemble, energy.mean(axis=0), runs["motion"].sum(axis=2).mean(axis=0), start)
@@ -257,6 +269,10 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
         converged=not message,
         message=message,
         drift=drift,
+        response_mean={n: from_batches(runs["response_mean"][:, i]) for i, n in enumerate(responses)},
+        response_autocorrelation={
+            n: from_batches(runs["response_autocorrelation"][:, i]) for i, n in enumerate(responses)
+        },
     )
 
 
