@@ -6,7 +6,8 @@ The eigenvalue density of D N eigenvalues is normalised by N: it integrates to D
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from gatefield.arguments import finite, positive, whole
 from gatefield.ensemble import Ensemble
 from gatefield.estimates import Estimate, from_batches
 from gatefield.response import Response, response_of
+from gatefield.self_energy import self_energies
 from gatefield.snapshot import Snapshot
 
 _NEURON_GROUPS = 16  # groups for errors where a snapshot has none of its own
@@ -56,6 +58,7 @@ class SpectralField:
     Attributes:
         points, value, residual: of the same shape.
         quantity: "density" (eigenvalues per unit area and neuron, atoms left out) or "resolvent" (E tr(λ − J)^{-1}/N).
+        solution: of the Dyson equation, at the distinct points among the images in the upper half plane.
     """
 
     quantity: str
@@ -64,11 +67,42 @@ class SpectralField:
     residual: np.ndarray
     ensemble: Ensemble
     snapshot: Snapshot
+    solution: dyson.Solution | None = field(default=None, repr=False)
 
     @property
     def converged(self) -> bool:
         """Whether the equations are solved at every point."""
         return bool(np.all(self.residual <= 1e-4))
+
+    @property
+    def p(self) -> np.ndarray:
+        """p_k at each point, pre-activations along the last axis; 0 outside the support [CKS 54–58].
+
+        The traces that make the self-energy: with Γ = V_s (λ − F_s)^{-1} F_x + V_x,
+
+            p_k = a_k² E[(Γ†p̂Γ (1 + q̂ Γ†p̂Γ)^{-1})_kk],   q_k = a_k² E[(Γ q̂ Γ† (1 + p̂ Γ q̂ Γ†)^{-1})_kk].
+
+        In the paper's letters p_k is −a_k² f_kk of F_11, and q_k/a_k² is f_kk of F_22. The equations give the product
+        p q alone; here Σ p = Σ q. A pre-activation without gain, or to which nothing responds, has 0.
+
+        Raises:
+            ValueError: a field that was not solved here.
+        """
+        return self._self_energies[0]
+
+    @property
+    def q(self) -> np.ndarray:
+        """q_k at each point, likewise [CKS 54–58]."""
+        return self._self_energies[1]
+
+    @cached_property
+    def _self_energies(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.solution is None:
+            raise ValueError("solution=None: p and q are those of fields that spectral_density or resolvent returns")
+        _, unique, back = _upper_half(self.points)
+        found = self_energies(self.ensemble, self.snapshot, unique, self.solution)
+        shape = (*self.points.shape, len(self.ensemble.gains))
+        return found[0][back].reshape(shape), found[1][back].reshape(shape)
 
     def to_dataset(self) -> Any:
         """As an `xarray.Dataset` over the points."""
@@ -90,7 +124,8 @@ def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> Spect
     response = response_of(ensemble, snapshot)
     solution = dyson.solve(response, unique)
     value = dyson.density(response, unique, solution)[back].reshape(points.shape)
-    return SpectralField("density", points, value, solution.residual[back].reshape(points.shape), ensemble, snapshot)
+    residual = solution.residual[back].reshape(points.shape)
+    return SpectralField("density", points, value, residual, ensemble, snapshot, solution)
 
 
 def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralField:
@@ -104,7 +139,8 @@ def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralFi
     solution = dyson.solve(response, unique)
     value = dyson.trace_resolvent(response, unique, solution)[back].reshape(points.shape)
     value = np.where(points.imag < 0.0, np.conj(value), value)
-    return SpectralField("resolvent", points, value, solution.residual[back].reshape(points.shape), ensemble, snapshot)
+    residual = solution.residual[back].reshape(points.shape)
+    return SpectralField("resolvent", points, value, residual, ensemble, snapshot, solution)
 
 
 def support_exponent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> np.ndarray:
