@@ -102,6 +102,16 @@ def test_growth_of_the_gru(cks1: FigureData) -> None:
 
 
 @pytest.mark.slow
+def test_growth_of_the_lstm(cks3: FigureData) -> None:
+    """[CKS fig. 3e]: input and output gate raise the radius from end to end; the law is √a."""
+    panel = cks3.panels["e"]
+    for gate in ("input", "output"):
+        assert float(panel[gate][-1]) > float(panel[gate][0])
+    law = panel.law.dropna("gain")
+    np.testing.assert_allclose(law / np.sqrt(law.gain), float(law[-1] / np.sqrt(law.gain[-1])), rtol=1e-12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cks1", "cks3"])
 def test_slow_modes(name: str, request: pytest.FixtureRequest) -> None:
     """[CKS fig. 1f, fig. 3f]"""

@@ -90,7 +90,7 @@ def update_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpect
 
 
 def forget_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpectrum:
-    """Spectrum of a hard-tanh LSTM whose forget gates stand at 0 or 1 [CKS 33, 136–140].
+    """Spectrum of a hard-tanh LSTM whose forget gates stand at 0 or 1 [CKS 33, 135–140].
 
     Zeros 1 + α(1 − η), ones 1 − α, and a disc of radius √(αη) σ(b_o) σ(b_i) a_h, with α the share of forget gates at 0
     (1/2 without bias, the paper's case) and η that of cell inputs in the linear part of hard-tanh.
@@ -255,7 +255,7 @@ def constant_update_radius(ensemble: Ensemble, *, variance: float) -> float:
 
 
 def gate_slope_square(std: Any) -> np.ndarray:
-    """E σ'(x)² of a logistic gate for x ~ N(0, std²), std → ∞ [CKS 107, 145].
+    """E σ'(x)² of a logistic gate for x ~ N(0, std²), std → ∞ [CKS 107, 145, 150].
 
     (1 − (π² − 6)/(6 std²)) / (6 std √(2π)); relative error O(std⁻⁴). The paper's next term, O(a_r⁻²), is mistaken.
     """
