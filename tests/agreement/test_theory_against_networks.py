@@ -65,6 +65,7 @@ def half_of(snapshot: gf.Snapshot) -> gf.Snapshot:
 @pytest.mark.slow
 @pytest.mark.parametrize("ensemble", EACH_ENSEMBLE)
 def test_theory_against_networks(ensemble: gf.Ensemble) -> None:
+    """[CKS 9, 43, 48–51]"""
     names = ensemble.cell.state_names
     networks = 2 if len(names) == 1 else 1
     field = settled(ensemble)

@@ -92,6 +92,7 @@ def draw(cell: gf.Cell, neurons: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_formulas(case: Case) -> None:
+    """[CKS 1–8; EOC §2 LSTM]"""
     cell = case.cell
     s, x = draw(cell)
     sources, update = FORMULAS[case.name](
@@ -255,6 +256,7 @@ def test_unwritten_cell() -> None:
 
 
 def test_hard_tanh() -> None:
+    """[CKS 74]"""
     x = np.array([-3.0, -1.0, -0.25, 0.0, 0.5, 1.0, 7.0])
     np.testing.assert_array_equal(gf.cells.hard_tanh(jnp.asarray(x)), [-1.0, -1.0, -0.25, 0.0, 0.5, 1.0, 1.0])
     slope = jax.vmap(jax.grad(gf.cells.hard_tanh))(jnp.array([-3.0, -0.25, 0.0, 0.5, 7.0]))

@@ -34,6 +34,7 @@ def models():
 
 @pytest.mark.parametrize("gain", FLOW)
 def test_flow(models, gain: float) -> None:
+    """[EOC 3–6, §3.2 C_0]"""
     static, dynamic, decay, half, exponent, growth = FLOW[gain]
     r = models[gain]
     assert r.static_variance == pytest.approx(static, rel=1e-12)
@@ -57,6 +58,7 @@ def test_map(models, gain: float) -> None:
 
 def test_map_is_the_leaky_cell(models) -> None:
     """A second route: the two-time mean field of the map, run from a random start, without stationarity."""
+    # [EOC 4, §3.1 bulk term]
     run = gf.meanfield.deterministic_mean_field(
         gf.Ensemble(gf.Leaky(step=0.5), gain={"input": 1.5}), steps=400, tangent=True
     )
@@ -65,6 +67,7 @@ def test_map_is_the_leaky_cell(models) -> None:
 
 @pytest.mark.parametrize("bias_std", BIASED)
 def test_bias(bias_std: float) -> None:
+    """[EOC 8–9, §3.3 translation]"""
     static, dynamic, plateau, exponent = BIASED[bias_std]
     r = edge.reduced(3.0, bias_std)
     assert [r.static_variance, r.dynamic_variance, r.plateau] == pytest.approx([static, dynamic, plateau], abs=1e-6)
@@ -83,6 +86,7 @@ def test_the_odd_level_is_zero_and_the_ground_state_below(models) -> None:
 @pytest.mark.parametrize("bias_std", [0.0, 0.01, 0.3])
 def test_chaos_is_linear_instability(bias_std: float) -> None:
     """The second open question: λ_max changes sign where the static solution does, which is [EOC 7]."""
+    # [EOC §3.3 g_c, §4 question 2]
     critical = edge.critical_gain(bias_std)
     for gain in [1.9, 3.0, 6.0, critical * 0.999, critical * 1.001]:
         r = edge.reduced(gain, bias_std)
@@ -100,6 +104,7 @@ def test_dynamic_over_static_exponent_at_onset(bias_std: float, ratio: float) ->
 
 @pytest.mark.parametrize("gain", [2.002, 2.02])
 def test_series_at_the_edge(gain: float) -> None:
+    """[EOC 6, §3.2 C_0]"""
     e = gain / 2 - 1
     r = edge.reduced(gain)
     assert r.static_variance == pytest.approx(e + 4 / 3 * e**2 - 7 / 9 * e**3, abs=20 * e**4)
@@ -113,7 +118,7 @@ def test_series_at_the_edge(gain: float) -> None:
 
 
 def test_potential(models) -> None:
-    """The dynamic C_0 starts at the height at which it ends; the static one starts at a minimum below."""
+    """The dynamic C_0 starts at the height at which it ends; the static one starts at a minimum below. [EOC 5–6]"""
     r = models[3.0]
     assert r.potential([0.0, r.dynamic_variance]) == pytest.approx([0.0, 0.0], abs=1e-15)
     assert np.all(r.potential(np.linspace(0.05, 0.95, 19) * r.dynamic_variance) < 0.0)
@@ -131,6 +136,7 @@ def test_potential(models) -> None:
 
 def test_the_notes_relaxation_time(models) -> None:
     """Imaginary in chaos, with either C_0; below the line only the correlation time, not the slowest mode."""
+    # [EOC §3.2 τ_∞]
     moduli = {2.2: 19.8, 3.0: 5.4, 6.0: 2.2}  # at the static C_0
     for gain, modulus in moduli.items():
         r = models[gain]
@@ -145,10 +151,12 @@ def test_the_notes_relaxation_time(models) -> None:
 
 @pytest.mark.parametrize("bias_std", LINE)
 def test_critical_gain(bias_std: float) -> None:
+    """[EOC 7, §3.3 g_c]"""
     assert edge.critical_gain(bias_std) == pytest.approx(LINE[bias_std], rel=1e-12)
 
 
 def test_critical_line_and_its_law() -> None:
+    """[EOC §3.3 C_0, §3.3 law]"""
     sigma = np.geomspace(1e-4, 1e-2, 5)
     line = edge.critical_line(sigma)
     assert line.exponent == pytest.approx(2 / 3, abs=3e-3)
@@ -168,6 +176,7 @@ def _square(variance: float) -> float:
 
 
 def test_at_rest() -> None:
+    """[EOC 2, §2.3 J, §2.3 g_c]"""
     r = edge.reduced(1.8)
     assert not r.chaotic
     assert r.dynamic_variance == r.static_variance == r.plateau == 0.0

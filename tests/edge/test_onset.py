@@ -37,7 +37,7 @@ def test_law(gates: float, moment: float, exponent: float) -> None:
     ],
 )
 def test_law_against_mean_fields(gates: float, gain: float, moment: float, exponent: float, half: float) -> None:
-    """Corrections are of relative order ε, and the sampled numbers have errors of some per cent."""
+    """Corrections are of relative order ε, and the sampled numbers have errors of some per cent. [EOC §4 question 1]"""
     law, epsilon = edge.onset_law(gain, gates), gain / 2 - 1
     allowed = 0.06 + 3.5 * epsilon
     assert moment / law.second_moment == pytest.approx(1.0, abs=allowed)
@@ -46,6 +46,7 @@ def test_law_against_mean_fields(gates: float, gain: float, moment: float, expon
 
 
 def test_frozen_gates_are_the_reduced_map() -> None:
+    """[EOC §4 question 1]"""
     law, r = edge.onset_law(2.004, 0.0), edge.reduced(2.004)
     assert 8 * law.second_moment == pytest.approx(r.map.variance, rel=0.01)
     assert law.lyapunov_max == pytest.approx(r.map.lyapunov_max, rel=0.02)
@@ -169,6 +170,7 @@ def test_small_cell_bias_with_live_gates() -> None:
 
 
 def test_theorems_below_and_above() -> None:
+    """[EOC Thm 1, Thm 2, §2.1 gates]"""
     below = edge.gate_statistics(edge.lstm(1.5, 1.5), sizes=(200, 400), networks=4, times=(1, 200))
     assert np.all(below.second_moment.value[:, -1] < 1e-12)
     assert np.all(below.gate_variance.value[:, -1] < 1e-12)
@@ -188,6 +190,7 @@ def test_theorems_below_and_above() -> None:
 
 
 def test_exponents_near_the_edge() -> None:
+    """[EOC §4 question 1]"""
     gains = [2.01, 2.02, 2.05, 2.1, 2.2, 2.3]
     for quantity, expected in (("lyapunov_max", 2.0), ("dynamic_variance", 1.0), ("half_time", -1.0)):
         values = gf.Estimate(np.array([getattr(edge.reduced(g), quantity) for g in gains]), 0.0)
@@ -200,6 +203,7 @@ def test_exponents_near_the_edge() -> None:
 @pytest.mark.slow
 def test_side_by_side() -> None:
     """The LSTM's own mean field and networks agree; the reduced model and frozen gates do; the two pairs do not."""
+    # [EOC §4 question 1]
     live = edge.compare(3.0, size=500, networks=2, steps=200, samples=6000)
     rows = {row["model"].split(",")[-1].strip(): row for row in live.rows}
     field, nets = rows["mean field"], rows["2 networks of 500"]

@@ -62,7 +62,7 @@ def eoc2() -> FigureData:
 
 def test_the_papers_sizes() -> None:
     assert (PAPER.size, PAPER.steps) == (1000, 500)
-    assert [gru_figures.SPECTRA[k] for k in "abcd"] == [(1, 10), (10, 10), (1, 1), (10, 1)]  # [CKS Fig. 1]
+    assert [gru_figures.SPECTRA[k] for k in "abcd"] == [(1, 10), (10, 10), (1, 1), (10, 1)]  # [CKS fig. 1]
     assert (gru_figures.CANDIDATE, gru_figures.RESET, lstm_figures.CELL) == (3, 2, 3)
     assert QUICK.size < PAPER.size
 
@@ -70,6 +70,7 @@ def test_the_papers_sizes() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cks1", "cks3"])
 def test_spectra(name: str, request: pytest.FixtureRequest) -> None:
+    """[CKS fig. 1a, fig. 1b, fig. 1c, fig. 1d, fig. 3a, fig. 3b, fig. 3c, fig. 3d]"""
     data: FigureData = request.getfixturevalue(name)
     states = {"cks1": 1, "cks3": 2}[name]
     for letter in "abcd":
@@ -89,6 +90,7 @@ def test_spectra(name: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.slow
 def test_growth_of_the_gru(cks1: FigureData) -> None:
+    """[CKS fig. 1e]"""
     panel = cks1.panels["e"]
     assert (np.diff(panel.radius) > 0.0).all()
     assert float(panel.law[-1]) == pytest.approx(
@@ -104,8 +106,19 @@ def test_growth_of_the_gru(cks1: FigureData) -> None:
 
 
 @pytest.mark.slow
+def test_growth_of_the_lstm(cks3: FigureData) -> None:
+    """[CKS fig. 3e]: input and output gate raise the radius from end to end; the law is √a."""
+    panel = cks3.panels["e"]
+    for gate in ("input", "output"):
+        assert float(panel[gate][-1]) > float(panel[gate][0])
+    law = panel.law.dropna("gain")
+    np.testing.assert_allclose(law / np.sqrt(law.gain), float(law[-1] / np.sqrt(law.gain[-1])), rtol=1e-12)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["cks1", "cks3"])
 def test_slow_modes(name: str, request: pytest.FixtureRequest) -> None:
+    """[CKS fig. 1f, fig. 3f]"""
     panel = request.getfixturevalue(name).panels["f"]
     assert panel.share[-1] > panel.share[0]
     assert np.abs(panel.share_fitted - np.interp(panel.fine, panel.gain, panel.share)).max() < 0.12
@@ -123,6 +136,7 @@ def _erfc(x: float) -> float:
 
 @pytest.mark.slow
 def test_phases(cks2: FigureData) -> None:
+    """[CKS fig. 2 left]"""
     panel = cks2.panels["a"]
     assert panel.tricritical_candidate == pytest.approx(2.0, abs=1e-6)
     assert panel.tricritical_reset == pytest.approx(np.sqrt(8.0), abs=1e-5)
@@ -140,6 +154,7 @@ def test_phases(cks2: FigureData) -> None:
 
 @pytest.mark.slow
 def test_pinching(cks2: FigureData) -> None:
+    """[CKS fig. 2 right]"""
     panel = cks2.panels["b"]
     assert (np.diff(panel.height_rest) < 0.0).all()
     assert float(panel.edge_rest[-1]) == pytest.approx(float(panel.edge_limit[-1]), rel=0.15)  # [CKS 23–24] at a_z = 20
@@ -161,6 +176,7 @@ def test_height_of_a_disc() -> None:
 
 @pytest.mark.slow
 def test_training(cks4: FigureData) -> None:
+    """[CKS fig. 4]"""
     assert cks4.panels["c"].accuracy.shape == (1, 2)
     start = cks4.panels["a"]
     ensemble = gru(10.0, training_figures.RESET, 2.5)
@@ -176,6 +192,7 @@ def test_training(cks4: FigureData) -> None:
 
 @pytest.mark.slow
 def test_edge_without_bias(eoc1: FigureData) -> None:
+    """[EOC fig. 1]"""
     panel = eoc1.panels["b"]
     # values.json, flow: C_0 at g = 4 is 1.924805414; the map lies a little below; at g = 2.5 ε = 1/4
     assert float(np.interp(4.0, panel.gain, panel.dynamic)) == pytest.approx(1.924805414, rel=1e-8)
@@ -199,6 +216,7 @@ def test_runs_shorter_than_the_lags_shown() -> None:
 
 @pytest.mark.slow
 def test_edge_with_bias(eoc2: FigureData) -> None:
+    """[EOC fig. 2]"""
     line = eoc2.panels["b"]
     assert (line.exponent.sel(ratio=0.6) < 0.0).all()
     assert (line.exponent.sel(ratio=2.5, network_bias=[0.1, 1.0]) > 0.0).all()

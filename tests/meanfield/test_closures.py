@@ -45,6 +45,18 @@ def test_live_update_gate(update: float, reset: float) -> None:
     assert (abs(result.second_moment - true) < 2e-3) == ((update, reset) == (1.0, 1.0))
 
 
+@pytest.mark.parametrize(("update", "reset"), AT_3)
+def test_bound(update: float, reset: float) -> None:
+    """[CKS 47]: C_φ(0) by another quadrature, and the difference by [CKS 46], κ (C_h(0) − C_h(1))·2/(1 − 2κ + C_z)."""
+    result = at_3(update, reset)
+    c = result.autocorrelation
+    reset_square = gauss(lambda x: expit(x) ** 2, reset**2 * c[0])
+    assert result.bound == pytest.approx(gauss(lambda y: np.tanh(y) ** 2, 9.0 * c[0] * reset_square), rel=1e-9)
+    gate_square = gauss(lambda x: expit(x) ** 2, update**2 * c[0])  # κ = ½
+    assert result.bound - c[0] == pytest.approx((c[0] - c[1]) / gate_square, rel=1e-5)
+    assert result.bound > c[0]
+
+
 def test_memory_of_slow_gates_is_missed() -> None:
     assert 5.0 < at_3(10.0, 1.0).autocorrelation_time < 12.0  # about 700 steps in the mean field, errata 5
 
@@ -145,6 +157,8 @@ def test_difference_from_the_sampled_solution(update: float, reset: float, expec
 def test_sampled_solution_where_exact(reset: float) -> None:
     field = gf.mean_field(gru_at_3(0.0, reset), seed=3, **RUN)
     difference = at_3(0.0, reset).compare(field)
+    bound = field.response_autocorrelation["candidate"]  # [CKS 47]
+    assert abs(bound.value[0] - at_3(0.0, reset).bound) < 4.5 * bound.error[0]
     assert np.all(np.abs(difference.value[:20]) < 4.5 * difference.error[:20])
 
 

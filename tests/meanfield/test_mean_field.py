@@ -13,9 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.special import expit
 from tests import references
-from tests.all_cells import EACH_CELL, RUN, SHORT_RUN, Case, settled
-from tests.references import GRU_AT_3, GRU_WITHOUT_UPDATE, VANILLA, gauss, gru_at_3, gru_fields, together
+from tests.all_cells import EACH_CELL, RUN, SHORT_RUN, Case, TwoRooms, settled
+from tests.references import (
+    GRU_AT_3,
+    GRU_WITHOUT_UPDATE,
+    NODES,
+    VANILLA,
+    WEIGHTS,
+    gauss,
+    gru_at_3,
+    gru_fields,
+    together,
+)
 
 import gatefield as gf
 from gatefield.meanfield import sampled as meanfield
@@ -47,6 +58,7 @@ def test_vanilla_variance(gain: float) -> None:
 
 @pytest.mark.parametrize("reset", GRU_WITHOUT_UPDATE)
 def test_gru_without_update_gate(reset: float) -> None:
+    """[CKS 36–41, 43]"""
     field = solve(gru_at_3(0.0, reset))
     assert_agrees(field.variance["h"], GRU_WITHOUT_UPDATE[reset])
     assert field.variance["h"].error < 0.01 * GRU_WITHOUT_UPDATE[reset]
@@ -56,7 +68,7 @@ def test_gru_without_update_gate(reset: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("update", "reset", "expected"), [(10.0, 10.0, 0.395), (1.0, 10.0, 0.351), (1.0, 1.0, 0.339)])
 def test_published_gru(update: float, reset: float, expected: float) -> None:
-    """C_h of the issue, each with an error of .001, and of values.json."""
+    """C_h of the issue, each with an error of .001, and of values.json. [CKS 9, 36–41, 43]"""
     value, error = together([f.variance["h"] for f in gru_fields(update, reset)])
     assert error < 0.01 * expected
     assert abs(value - expected) < 4.0 * np.hypot(error, 0.001)
@@ -75,6 +87,44 @@ def test_gru_autocorrelation(update: float, reset: float) -> None:
         ]
         value, error = together(parts)
         assert abs(value - expected) < 4.0 * np.hypot(error, reference["C_h"][1]), f"lag {lag}"
+
+
+@pytest.mark.parametrize(
+    "ensemble",
+    [
+        gf.Ensemble(gf.GRU(), gain={"update": 3.0, "reset": 3.0, "candidate": 5.0}),
+        gf.Ensemble(
+            gf.LSTM(),
+            gain={"forget": 2.0, "input": 1.0, "output": 3.0, "cell": 8.0},
+            bias_mean={"forget": -1.0},
+        ),
+    ],
+    ids=["gru", "lstm"],
+)
+def test_correlations_of_gates_are_those_of_gaussian_pre_activations(ensemble: gf.Ensemble) -> None:
+    """[CKS 42, 44]: E f(x) f(x') on a square grid, from the covariance of x that the same run has."""
+    field = settled(ensemble)
+    lags = [0, 1, 5]
+    for k, name in enumerate(ensemble.names):
+        f = np.tanh if name in ("candidate", "cell") else expit
+        c, mean = field.autocorrelation[name].value - ensemble.means[k] ** 2, ensemble.means[k]
+        assert_near(field.response_mean[name], gauss(f, c[0], mean))
+        for lag in lags:
+            inner = f(mean + np.sqrt(c[lag]) * NODES[:, None] + np.sqrt(c[0] - c[lag]) * NODES)
+            found = field.response_autocorrelation[name]
+            assert_near(gf.Estimate(found.value[lag], found.error[lag]), float(WEIGHTS @ (inner @ WEIGHTS) ** 2))
+
+
+def assert_near(estimate: gf.Estimate, expected: float) -> None:
+    """Within four errors and what some thousand neurons depart from Gaussian ones by, their covariance being exact."""
+    assert abs(estimate.value - expected) < 4.0 * estimate.error + 2e-3
+
+
+def test_what_a_users_cell_acts_by_is_not_known() -> None:
+    ensemble = gf.Ensemble(TwoRooms(), gain={"door": 1.0, "mix": 1.0})
+    field = gf.mean_field(ensemble, steps=8, samples=32, batches=2)
+    assert field.response_mean == field.response_autocorrelation == {}
+    assert "response" not in field.to_dataset().data_vars
 
 
 # ---- biases ----
@@ -412,6 +462,7 @@ def test_basis_takes_no_direction_from_rounding() -> None:
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_pre_activations_have_the_covariance_of_their_sources(case: Case) -> None:
     """a_k² E v_k(t)² at the last step, in each batch to rounding: the noise is orthonormal. (In float32 arithmetic.)"""
+    # [CKS 9, 36–41, 50–51]
     ensemble = case.ensembles[0]
     field = settled(ensemble)
     s, x = field.snapshot.state, field.snapshot.preactivations

@@ -52,6 +52,7 @@ EXPONENTS = {
 
 @pytest.mark.parametrize("candidate", FOLDS)
 def test_folds(candidate: float) -> None:
+    """[CKS §4.4]"""
     curve = gf.phases.bifurcation_curve(gain_x=("candidate", candidate, candidate, 1), gain_y="reset", ensemble=GRU)
     found = (curve.gain_y, curve.second_moment, curve.shaping)
     assert [float(value.item()) for value in found] == pytest.approx(FOLDS[candidate], rel=1e-9)
@@ -98,6 +99,7 @@ def test_a_reset_bias_adds_a_fold() -> None:
 
 
 def test_tricritical_point() -> None:
+    """[CKS §4.4]"""
     x, y = gf.phases.tricritical_point(gain_x="candidate", gain_y="reset", ensemble=GRU)
     assert (x, y) == pytest.approx((2.0, 2.0 * np.sqrt(2.0)), abs=1e-7)
     with pytest.raises(ValueError, match="zero is not a fixed point"):
@@ -108,6 +110,7 @@ def test_tricritical_point() -> None:
 
 @pytest.mark.parametrize("reset", MARGINAL)
 def test_marginal_boundary(reset: float) -> None:
+    """[CKS 25]"""
     curve = gf.phases.marginal_boundary(gain_x="candidate", gain_y=("reset", reset, reset, 1), ensemble=GRU)
     assert (curve.gain_x.item(), curve.second_moment.item()) == pytest.approx(MARGINAL[reset], rel=1e-9)
     assert curve.shaping.item() == pytest.approx(np.sqrt(2.0), rel=1e-10)
@@ -123,7 +126,7 @@ def test_marginal_boundary_meets_the_fold() -> None:
 
 
 def test_marginal_boundary_with_a_bias() -> None:
-    """ρ_0² α = 1 with α = ½ erfc(β/√(2 C_h)) at every point found."""
+    """ρ_0² α = 1 with α = ½ erfc(β/√(2 C_h)) at every point found. [CKS 25]"""
     curve = gf.phases.marginal_boundary(gain_x="candidate", gain_y=("reset", 0.0, 6.0, 4), ensemble=GRU, beta=0.3)
     assert len(curve.gain_x) >= 4
     for x, y, c in zip(curve.gain_x, curve.gain_y, curve.second_moment, strict=True):
@@ -134,6 +137,7 @@ def test_marginal_boundary_with_a_bias() -> None:
 
 @pytest.mark.parametrize("case", EXPONENTS)
 def test_pinching_exponent(case: tuple[float, float, float, float]) -> None:
+    """[CKS 24]"""
     candidate, reset, beta, moment = case
     points = gf.fixed_points(gf.Ensemble(gf.GRU(), gain={"candidate": candidate, "reset": reset}))
     root = min(points, key=lambda p: abs(p.second_moment["h"] - moment))
@@ -141,7 +145,7 @@ def test_pinching_exponent(case: tuple[float, float, float, float]) -> None:
 
 
 def test_the_leading_edge_pinches_with_the_right_prefactor() -> None:
-    """[CKS 23] with e^{-1} in front: log(λ − 1) + 1 + c √C_h a_z → 0 as a_z grows."""
+    """[CKS 23] with e^{-1} in front: log(λ − 1) + 1 + c √C_h a_z → 0 as a_z grows. [CKS Thm 7, 95, 97, fig. 2 right]"""
     distances = []
     for gain in (100.0, 400.0, 1600.0):
         ensemble = gf.Ensemble(gf.GRU(), gain={"update": gain, "reset": 2.0, "candidate": 3.0})

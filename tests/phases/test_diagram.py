@@ -42,6 +42,7 @@ def scanned_regions(candidate: np.ndarray, reset: np.ndarray) -> np.ndarray:
 
 
 def test_regions_agree_with_a_dense_scan_at_400_random_points() -> None:
+    """[CKS fig. 2 left]"""
     rng = np.random.default_rng(7)
     candidate, reset = rng.uniform(1.2, 3.5, 400), rng.uniform(0.0, 30.0, 400)
     found = np.array([int(at_point(GRU, a, b).roots) for a, b in zip(candidate, reset, strict=True)])

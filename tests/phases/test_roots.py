@@ -60,6 +60,7 @@ def gru(candidate: float, reset: float, **biases: dict[str, float]) -> gf.Ensemb
 def test_gru_roots(
     candidate: float, reset: float, biases: dict[str, Any], roots: tuple[float, ...], shaping: tuple[float, ...]
 ) -> None:
+    """[CKS 10]"""
     found = gf.fixed_points(gru(candidate, reset, **biases))
     assert [p.second_moment["h"] for p in found] == pytest.approx(roots, rel=1e-9, abs=1e-12)
     assert [p.shaping for p in found] == pytest.approx(shaping, rel=1e-9)
@@ -73,6 +74,7 @@ def test_the_update_gate_moves_no_root() -> None:
 
 
 def test_stability() -> None:
+    """[CKS 16, Cor. 6]"""
     zero, low, high = gf.fixed_points(gru(1.8, 10.0))
     assert (zero.stable, low.stable, high.stable) == (True, False, False)
     assert zero.spectral_radius.value == pytest.approx(0.5 + 0.5 * 0.5 * 1.8)

@@ -102,7 +102,7 @@ def test_reset_gate_in_the_steady_state() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("gate", ["input", "output"])
 def test_lstm_gates_in_the_steady_state(gate: str) -> None:
-    """[CKS Prop. 12]: growth at most as √a_k, and local exponents still on their way up."""
+    """[CKS Prop. 12]: growth at most as √a_k, and local exponents still on their way up. [CKS Prop. 12, 35]"""
     ensemble = gf.Ensemble(gf.LSTM(), gain={"cell": 3.0})
     offset = 0.5 if gate == "input" else 0.0  # the spectrum is a disc about σ(b_f) = 1/2 where a_o = 0
     found = gate_scaling(ensemble, gate, [20.0, 60.0, 180.0, 540.0], offset=offset, snapshot=steady(100))
@@ -148,6 +148,7 @@ GAINS = np.array([2.0, 5.0, 10.0, 20.0, 40.0])
 
 
 def test_fit_finds_its_form_again() -> None:
+    """[CKS 93]"""
     found = accumulation_fit(GAINS, 0.4 * erfc(3.0 / GAINS))
     assert (found.c1.value, found.c2.value) == (pytest.approx(0.4, rel=1e-6), pytest.approx(3.0, rel=1e-6))
     assert found.residual < 1e-7
@@ -169,6 +170,7 @@ def test_errors_of_the_fit(known: bool) -> None:
 
 def test_fit_at_fixed_points() -> None:
     """Masses by theory at constant C_h: c1 = 1/2 and c2 = −ln r/√(2 C_h), but for corrections of order 1/a_z."""
+    # [CKS 92–93]
     variance, radius, neurons = VARIANCE, 0.05, 4096
     y = 1.5 * np.sqrt(variance) * NOISE[:neurons, 0]  # where C_h is 0.35, near enough to the fixed point's 0.3526
     masses = []
@@ -185,7 +187,7 @@ def test_fit_at_fixed_points() -> None:
 
 @pytest.mark.slow
 def test_fit_to_eigenvalues_of_networks() -> None:
-    """[CKS Fig. 1f]: a_h = 3, a_r = 0, r = 0.05, networks of 700 in their moving state."""
+    """[CKS fig. 1f]: a_h = 3, a_r = 0, r = 0.05, networks of 700 in their moving state."""
     shares, predicted = [], []
     for gain in GAINS:
         ensemble = gf.Ensemble(gf.GRU(), gain={"update": gain, "candidate": 3.0})

@@ -138,6 +138,7 @@ def test_curve_and_field_datasets(report: gf.reports.Report) -> None:
     np.testing.assert_array_equal(density["density"], report.density.value)
     np.testing.assert_array_equal(density["real"], report.density.points.real)
     resolvent = gf.spectra.resolvent(GRU, report.field.snapshot, [0.1, 0.2j]).to_dataset()
+    assert resolvent.p.sizes == resolvent.q.sizes == {"axis_0": 2, "preactivation": 3}
     assert {"resolvent_real", "resolvent_imag", "residual"} <= set(resolvent)
 
 

@@ -15,8 +15,11 @@ from scipy.special import expit
 from tests.all_cells import EACH_CELL, EACH_ENSEMBLE, Case, scattered
 
 import gatefield as gf
+from gatefield.spectra.gru_letters import gru_boundary as boundary
+from gatefield.spectra.gru_letters import gru_equations
 
 GRU = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "reset": 2.0, "candidate": 3.0})
+BARE = gf.Ensemble(gf.GRU(), gain={"candidate": 3.0})
 LSTM = gf.Ensemble(gf.LSTM(), gain={"forget": 2.0, "input": 1.0, "output": 3.0, "cell": 4.0})
 
 
@@ -69,7 +72,7 @@ def dagger(m: np.ndarray) -> np.ndarray:
 
 
 def solved_by_iteration(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> tuple[np.ndarray, np.ndarray]:
-    """p, q (K,) of theory.md §4 by damped iteration."""
+    """p, q (K,) by damped iteration of their equations [CKS 54–58]."""
     g, squared = gamma(ensemble, snapshot, z), ensemble.gains**2
     one = np.eye(len(squared))
     p, q = squared.copy(), squared.copy()
@@ -111,6 +114,34 @@ def test_resolvent_is_the_gradient_of_the_potential(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", EACH_CELL)
+def test_p_and_q_are_those_of_the_equations(case: Case) -> None:
+    """[CKS 54–58] for any cell: K×K, without grouping, at the points of the test before."""
+    ensemble = case.ensembles[0]
+    snapshot = scattered(ensemble)
+    points = probes(ensemble, snapshot, (0.3, 0.7))
+    found = gf.spectra.resolvent(ensemble, snapshot, points)
+    np.testing.assert_allclose(found.p.sum(axis=1), found.q.sum(axis=1), rtol=1e-12)
+    for z, p, q in zip(points, found.p, found.q, strict=True):
+        exact_p, exact_q = solved_by_iteration(ensemble, snapshot, z)
+        scale = np.sqrt(exact_q.sum() / exact_p.sum())
+        # Newton's last step leaves the square of a residual of 1e-5
+        np.testing.assert_allclose(p, exact_p * scale, rtol=1e-6, atol=1e-9 * p.max())
+        np.testing.assert_allclose(q, exact_q / scale, rtol=1e-6, atol=1e-9 * q.max())
+
+
+def test_p_and_q_outside_and_mirrored() -> None:
+    snapshot = scattered(LSTM)
+    found = gf.spectral_density(LSTM, snapshot, [[0.2 + 0.1j, 0.2 - 0.1j, 9.0]])
+    assert found.p.shape == found.q.shape == (1, 3, 4)
+    np.testing.assert_array_equal(found.p[0, 0], found.p[0, 1])
+    assert np.all(found.p[0, 2] == 0.0)
+    assert np.all(found.p[0, 0] > 0.0)
+    bare = gf.spectra.SpectralField("density", found.points, found.value, found.residual, LSTM, snapshot)
+    with pytest.raises(ValueError, match="solution=None"):
+        bare.p  # noqa: B018
+
+
+@pytest.mark.parametrize("case", EACH_CELL)
 def test_resolvent_outside_is_that_of_the_poles(case: Case) -> None:
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
@@ -126,7 +157,7 @@ def test_resolvent_outside_is_that_of_the_poles(case: Case) -> None:
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_density_is_the_divergence_of_the_resolvent(case: Case) -> None:
-    """μ = (1/π) ∂G/∂λ̄ = (1/2π)(∂_x + i∂_y) G, by central differences of fourth order."""
+    """μ = (1/π) ∂G/∂λ̄ = (1/2π)(∂_x + i∂_y) G [CKS 12], by central differences of fourth order."""
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
     points, step = probes(ensemble, snapshot, (0.2, 0.5, 0.8, 1.5)), 1e-3
@@ -225,7 +256,7 @@ def gru_neurons(snapshot: gf.Snapshot) -> GRUNeurons:
 
 
 def gru_boundary(ensemble: gf.Ensemble, snapshot: gf.Snapshot, z: complex) -> float:
-    """b(d + e) − (1 − a)(1 − c): zero on the curve, for any correlation of the gates (errata 6 on [CKS 65–66])."""
+    """b(d + e) − (1 − a)(1 − c): zero on the curve, for any correlation of the gates [CKS 65–68], corrected."""
     n, gain = gru_neurons(snapshot), ensemble.gain
     distance = np.abs(z - n.z) ** 2
     by_candidate = ((1 - n.z) * gain["candidate"] * n.dphi) ** 2
@@ -270,7 +301,7 @@ def independent_gru(size: int = 6) -> gf.Snapshot:
 
 @pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
 def test_gru_theorem_1(angle: float) -> None:
-    """[CKS 15–16]: where r, z, h, y are independent, the K×K Perron condition is Theorem 1."""
+    """[CKS Thm 1, 15–16, 67–68]: where r, z, h, y are independent, the K×K Perron condition is Theorem 1."""
     snapshot = independent_gru()
     direction = np.exp(1j * angle)
     radius = outermost(lambda r: gru_theorem_1(GRU, snapshot, r * direction))
@@ -278,8 +309,69 @@ def test_gru_theorem_1(angle: float) -> None:
     assert abs(gf.spectra.support_exponent(GRU, snapshot, radius * direction)) < 1e-10
 
 
+@pytest.mark.parametrize("gains", [(3.0, 2.0, 3.0), (3.0, 0.0, 3.0), (0.0, 2.0, 3.0)], ids=["both", "update", "reset"])
+def test_gru_equations_of_the_paper(gains: tuple[float, float, float]) -> None:
+    """[CKS 55, 57, 59–64] hold for p and q of the general theory, gates depending on each other; (59) is its G."""
+    ensemble = gf.Ensemble(gf.GRU(), gain=dict(zip(GRU.names, gains, strict=True)))
+    snapshot = scattered(GRU)
+    points = probes(ensemble, snapshot, (0.2, 0.6, 0.95, 1.4))
+    field = gf.spectra.resolvent(ensemble, snapshot, points)
+    found = gru_equations(field)
+    assert len(found.points) == 3
+    assert np.max(found.residual) < 1e-5  # as exact as the equations are solved
+    np.testing.assert_allclose(found.resolvent, field.value[:3], rtol=0, atol=1e-6)
+    assert np.all(found.x < 0.0)
+    assert np.all(found.y < 0.0)
+    assert np.all(found.q > 0.0)
+    if gains[1] == 0.0:
+        np.testing.assert_allclose(found.q, field.p[:3, 0] / field.p[:3, 2], rtol=1e-12)
+
+
+def test_gru_equations_near_the_edge() -> None:
+    """X, Y → 0 and Q → (1 − a)/b, what (61) leaves on the curve."""
+    snapshot, direction = scattered(GRU), np.exp(0.9j)
+    edge = gf.spectra.spectral_edge(GRU, snapshot, angle=0.9).value
+    found = gru_equations(gf.spectra.resolvent(GRU, snapshot, edge * direction * np.array([0.99, 0.999])))
+    assert found.x[1] / found.x[0] == pytest.approx(0.1, rel=0.1)
+    assert found.y[1] / found.y[0] == pytest.approx(0.1, rel=0.1)
+    n = gru_neurons(snapshot)
+    by_candidate = ((1 - n.z) * 3.0 * n.dphi) ** 2 / np.abs(edge * direction - n.z) ** 2
+    limit = (1.0 - np.mean(by_candidate * n.r**2)) / np.mean(by_candidate)
+    assert 2 * abs(found.q[1] - limit) < abs(found.q[0] - limit)
+    assert found.q[1] == pytest.approx(limit, rel=0.01)
+
+
+def test_boundary_functions_of_the_gru() -> None:
+    """[CKS 65–68]: the general one is 0 on the curve; the paper's where all that it splits is independent."""
+    points = np.array([0.4 + 0.9j, -0.7 + 0.2j, 2.5])
+    snapshot = scattered(GRU)
+    expected = [gru_boundary(GRU, snapshot, z) for z in points]
+    finite = np.isfinite(boundary(GRU, snapshot, points))
+    np.testing.assert_allclose(boundary(GRU, snapshot, points)[finite], np.array(expected)[finite], rtol=1e-10)
+    for angle in (0.3, 1.2):
+        edge = gf.spectra.spectral_edge(GRU, snapshot, angle=angle).value * np.exp(1j * angle)
+        assert boundary(GRU, snapshot, edge) == pytest.approx(0.0, abs=1e-7)
+        independent = independent_gru()
+        edge = gf.spectra.spectral_edge(GRU, independent, angle=angle).value * np.exp(1j * angle)
+        assert boundary(GRU, independent, edge, factorised=True) == pytest.approx(0.0, abs=1e-7)
+    assert abs(boundary(GRU, snapshot, edge, factorised=True)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: boundary(LSTM, scattered(LSTM), 1.0), "reset gate before the weights"),
+        (lambda: boundary(GRU, gf.Snapshot.at_zero(LSTM), 1.0), "snapshot is of LSTM"),
+        (lambda: gru_equations(gf.spectra.resolvent(BARE, scattered(BARE), 9.0)), "one of the gates a gain"),
+    ],
+)
+def test_gru_equations_refuse(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
 def test_gru_without_reset_gate() -> None:
-    """[CKS 72–73], r fixed at σ(b_r)."""
+    """[CKS Prop. 13, 72–73], r fixed at σ(b_r)."""
     b_r = 0.7
     ensemble = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "candidate": 4.0}, bias_mean={"reset": b_r})
     drawn = scattered(ensemble)
@@ -321,7 +413,7 @@ def lstm_p_and_q(snapshot: gf.Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndar
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("angle", [0.0, 1.2, np.pi])
 def test_lstm_curve(angle: float, seed: int) -> None:
-    """[CKS 30–31]. The cross term of q and p, both with φ(c'), has mean zero over the independent weights."""
+    """[CKS Cor. 9, 30–31]. The cross term of q and p, both with φ(c'), has mean zero over the independent weights."""
     snapshot = scattered(LSTM, seed=seed)
     f, p, q = lstm_p_and_q(snapshot)
     direction = np.exp(1j * angle)
@@ -331,7 +423,7 @@ def test_lstm_curve(angle: float, seed: int) -> None:
 
 
 def test_lstm_resolvent() -> None:
-    """[CKS 27–29]."""
+    """[CKS Thm 8, 27–29]."""
     snapshot = scattered(LSTM)
     f, p, q = lstm_p_and_q(snapshot)
     points = probes(LSTM, snapshot, (0.2, 0.6, 0.9, 1.4))

@@ -87,7 +87,7 @@ def at_fixed_point(ensemble: gf.Ensemble, variance: float) -> gf.Snapshot:
 @pytest.mark.parametrize(("candidate", "beta", "bias"), [(16.0, 0.2, 0.4), (5.0, 0.0, 0.0)], ids=["wide", "narrow"])
 @pytest.mark.parametrize("update", [300.0, 3000.0])
 def test_binary_update_gate_is_the_limit(candidate: float, beta: float, bias: float, update: float) -> None:
-    """Corrections are of order 1/a_z: gates that are not binary are a share of about 3/(a_z √C_h)."""
+    """Corrections are of order 1/a_z: gates that are not binary are a share of about 3/(a_z √C_h). [CKS 19, 77, 79]"""
     ensemble = gru(update, 0.0, candidate, hard=True, update=beta * update, reset=bias)
     variance = fixed_variance(hard_tanh_square, candidate * expit(bias))
     limit, snapshot = update_gate_limit(ensemble, variance=variance), at_fixed_point(ensemble, variance)
@@ -158,6 +158,7 @@ def forget_snapshot(ensemble: gf.Ensemble, variance: float) -> gf.Snapshot:
 
 @pytest.mark.parametrize("bias", [{}, {"forget": 6.0, "input": 1.0, "output": -0.5}], ids=["unbiased", "biased"])
 def test_binary_forget_gate_under_its_assumptions(bias: dict[str, float]) -> None:
+    """[CKS 33, 136–139]"""
     ensemble = gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={"forget": 20.0, "cell": 6.0}, bias_mean=bias)
     limit, snapshot = forget_gate_limit(ensemble, variance=0.15), forget_snapshot(ensemble, 0.15)
     assert limit.zeros + limit.ones + limit.disc == pytest.approx(2.0, abs=1e-15)
@@ -253,7 +254,7 @@ def test_refusals(call: Callable[[], object], message: str) -> None:
 )  # where few sampled gates lie near the circle
 @pytest.mark.parametrize("beta", [0.0, 0.2, -0.15])
 def test_slow_modes_at_a_fixed_point(beta: float) -> None:
-    """A fixed point of the tanh GRU; at β ≠ 0 the printed form, without b_z, is far off."""
+    """A fixed point of the tanh GRU; at β ≠ 0 the printed form, without b_z, is far off. [CKS 91–92]"""
     variance = fixed_variance(tanh_square, 1.5)
     for update, tolerance in ((30.0, 4e-3), (300.0, 8e-4)):
         ensemble = gru(update, 0.0, 3.0, update=beta * update)
@@ -315,6 +316,7 @@ def test_slow_modes_of_a_finite_network() -> None:
     ids=["tanh", "biases", "bias variance"],
 )
 def test_shaping_is_that_of_fixed_points(ensemble: gf.Ensemble) -> None:
+    """[CKS 16, 103–105]"""
     point = gf.fixed_points(ensemble)[-1]
     assert shaping(ensemble, variance=point.second_moment["h"]) == pytest.approx(point.shaping, rel=1e-9)
 
@@ -329,6 +331,7 @@ def test_shaping_with_corners() -> None:
 @pytest.mark.parametrize("reset", [0.0, 3.0, 30.0])
 @pytest.mark.parametrize("bias", [0.0, 1.5])
 def test_radius_at_a_constant_update_gate(reset: float, bias: float) -> None:
+    """[CKS Cor. 4, 20, 102]"""
     ensemble = gru(0.0, reset, 3.0, update=bias)
     point = gf.fixed_points(ensemble)[-1]
     radius = constant_update_radius(ensemble, variance=point.second_moment["h"])
@@ -365,7 +368,7 @@ def test_radius_by_gelfand() -> None:
 
 
 def test_gate_slope_at_large_gain() -> None:
-    """The next term after the paper's is O(s⁻³), the one after that O(s⁻⁵)."""
+    """The next term after the paper's is O(s⁻³), the one after that O(s⁻⁵). [CKS 107, 145]"""
     left = []
     for std in (20.0, 40.0):
         x, weights = gaussian_nodes(np.asarray(0.0), np.asarray(std))
@@ -376,7 +379,7 @@ def test_gate_slope_at_large_gain() -> None:
 
 
 def test_shaping_at_large_reset_gain() -> None:
-    """The ratio to the exact one tends to 1 as 1/a_r, at constant C_h."""
+    """The ratio to the exact one tends to 1 as 1/a_r, at constant C_h. [CKS 108]"""
     errors = []
     for reset in (1e2, 1e3, 1e4):
         ensemble = gru(0.0, reset, 3.0)
@@ -391,7 +394,7 @@ def test_shaping_at_large_reset_gain() -> None:
 @settings(deadline=None)  # the first call compiles
 @given(reset=st.floats(0.1, 1e4), candidate=st.floats(0.1, 10.0), variance=st.floats(1e-3, 1.0))
 def test_bound_on_the_shaping_parameter(reset: float, candidate: float, variance: float) -> None:
-    """ρ_t² ≤ a_h² (1/2 + a_r √C_h/(6√(2π))), at any a_r, as the corrected (108) has it."""
+    """ρ_t² ≤ a_h² (1/2 + a_r √C_h/(6√(2π))), at any a_r, as the corrected (108) has it. [CKS 108]"""
     bound = candidate**2 * (0.5 + reset * np.sqrt(variance) / (6.0 * np.sqrt(2.0 * np.pi)))
     assert shaping(gru(0.0, reset, candidate), variance=variance) ** 2 <= bound * (1.0 + 1e-12)
 
@@ -401,6 +404,7 @@ def test_bound_on_the_shaping_parameter(reset: float, candidate: float, variance
 
 @pytest.mark.parametrize(("update", "reset"), [(2.0, 0.0), (1.0, 1.0), (10.0, 10.0)])
 def test_the_lower_bound_holds(update: float, reset: float) -> None:
+    """[CKS 69–71]"""
     ensemble = gru(update, reset)
     field = gf.mean_field(ensemble, steps=80, samples=4000)
     points = (np.linspace(-1.5, 2.0, 36)[:, None] + 1j * np.linspace(0.02, 1.5, 16)).ravel()
@@ -419,7 +423,7 @@ def test_the_lower_bound_holds(update: float, reset: float) -> None:
 
 
 def test_the_upper_bound_is_none() -> None:
-    """Neurons with gates near 1 that move and others that do not: the support reaches beyond Σ(ρ, ν)."""
+    """Neurons with gates near 1 that move and others that do not: the support reaches beyond Σ(ρ, ν). [CKS 69–71]"""
     ensemble = gru(2.0, 0.0, 1.0)
     h, y, z = np.array([[0.9, 0.0, 0.0, 0.0], [-2.0, 0.0, 0.0, 0.0], [1.0, -1.0, -1.0, -1.0]])
     snapshot = gf.Snapshot(ensemble.cell, h[:, None], np.stack([z, np.zeros(4), y], axis=1))
@@ -491,6 +495,7 @@ def test_variances_here_are_those_of_fixed_points(a_h: float, a_r: float) -> Non
 
 @pytest.mark.parametrize("bias", [0.0, 1.2, -0.4])
 def test_variance_series(bias: float) -> None:
+    """[CKS 109–112]"""
     series = variance_series(candidate_gain=1.7, reset_gain=2.0, reset_bias=bias)
     left = [float(growth(c, 1.7, 2.0, bias)) - np.polyval(series[::-1], c) for c in (0.004, 0.002)]
     assert left[0] / left[1] == pytest.approx(8.0, rel=0.1)
@@ -502,6 +507,7 @@ def test_variance_series(bias: float) -> None:
 
 @pytest.mark.parametrize("reset", [0.0, 1.0, 2.0])
 def test_branch_below_the_tricritical_point(reset: float) -> None:
+    """[CKS 21]"""
     errors = []
     for excess in (1e-2, 1e-3, 1e-4):
         (root,), (branch,) = variances(2.0 + excess, reset), small_variances(excess=excess, reset_gain=reset)
@@ -515,7 +521,7 @@ def test_branch_below_the_tricritical_point(reset: float) -> None:
 
 
 def test_branch_at_the_tricritical_point() -> None:
-    """√(3ε/31) along a_r = √2 a_h and at a_r = √8; the printed √ε/4 and √(ε/4) fit nowhere."""
+    """√(3ε/31) along a_r = √2 a_h and at a_r = √8; the printed √ε/4 and √(ε/4) fit nowhere. [CKS 21]"""
     along = []
     for excess, known in ((1e-2, 0.34878), (1e-3, 0.32324), (1e-4, 0.31495), (1e-5, 0.31231)):
         (root,) = variances(2.0 + excess, np.sqrt(2.0) * (2.0 + excess))
@@ -551,6 +557,7 @@ def test_branch_above_the_tricritical_point() -> None:
 
 
 def test_both_branches_below_two() -> None:
+    """[CKS 22]"""
     reset = np.sqrt(8.4)
     errors = []
     for excess in (-1e-5, -1e-6):

@@ -67,6 +67,7 @@ BINARY = {  # by (α, ρ²)
 
 @pytest.mark.parametrize(("gate", "shaping"), CONSTANT)
 def test_constant_update_gate_table(gate: float, shaping: float) -> None:
+    """[CKS 120]"""
     exact, simulated, error = CONSTANT[gate, shaping]
     value = constant_update_gate(gate, shaping, range(1, 9))
     assert value == pytest.approx(exact, rel=1e-12)
@@ -133,6 +134,7 @@ def constant_gate() -> gf.Ensemble:
 
 @pytest.mark.parametrize(("largest", "accuracy"), [(8, 1e-10), (40, 1e-10), (300, 1e-8)])
 def test_constant_update_gate_by_the_general_theory(largest: int, accuracy: float) -> None:
+    """[CKS 120, 122]"""
     ensemble = constant_gate()
     result = gf.long_term_jacobian(ensemble, gf.Snapshot.at_zero(ensemble), range(largest + 1))
     assert result.value == pytest.approx(constant_update_gate(GATE, 0.9, range(largest + 1)), rel=accuracy)
@@ -141,7 +143,7 @@ def test_constant_update_gate_by_the_general_theory(largest: int, accuracy: floa
 
 
 def test_binary_update_gate_by_the_general_theory() -> None:
-    """Neurons whose update gates are pinned at ±40, half of them closed."""
+    """Neurons whose update gates are pinned at ±40, half of them closed. [CKS 114–116]"""
     n, slope = 1000, 1.12
     x = np.zeros((n, 3))
     x[:, 0] = np.where(np.arange(n) % 2, 40.0, -40.0)
@@ -191,7 +193,7 @@ def test_first_moments_of_any_cell(case: Case) -> None:
     ids=["gru", "lstm"],
 )
 def test_powers_of_network_jacobians(ensemble: gf.Ensemble) -> None:
-    """A network's own neurons, N = 1000: log μ_n, n ≤ 20, within the spread between networks."""
+    """A network's own neurons, N = 1000: log μ_n, n ≤ 20, within the spread between networks. [CKS 100]"""
     differences = []
     for seed in range(4):
         network = gf.Network(ensemble, size=1000, seed=seed)

@@ -55,6 +55,7 @@ def winding(loop: np.ndarray, z: complex) -> int:
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_curve_bounds_the_support(case: Case) -> None:
+    """[CKS Thm 1, 15, Cor. 9, 30]"""
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
     curve = gf.spectral_curve(ensemble, snapshot)
@@ -140,6 +141,7 @@ def test_resolution_out_of_range() -> None:
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_mass_grows_with_the_disc_to_the_number_of_state_variables(case: Case) -> None:
+    """[CKS 82]"""
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
     radius = gf.spectral_radius(ensemble, snapshot).value
@@ -155,7 +157,7 @@ def test_mass_grows_with_the_disc_to_the_number_of_state_variables(case: Case) -
 
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_density_integrates_to_the_mass(case: Case) -> None:
-    """A disc inside the support, off the axis: Gauss–Legendre in r², equal angles."""
+    """A disc inside the support, off the axis: Gauss–Legendre in r², equal angles. [CKS 12, 82]"""
     ensemble = case.ensembles[0]
     snapshot = scattered(ensemble)
     height = gf.spectra.spectral_edge(ensemble, snapshot, angle=np.pi / 2).value

@@ -84,6 +84,7 @@ def is_lstm(ensemble: gf.Ensemble) -> bool:
 
 @EACH_DISC
 def test_closed_form(ensemble: gf.Ensemble, center: float, radius: float) -> None:
+    """[CKS Prop. 2, Cor. 10]"""
     found = gf.spectra.zero_fixed_point(ensemble)
     assert found.center == pytest.approx(center, rel=1e-12)
     assert found.radius == pytest.approx(radius, rel=1e-12)
@@ -95,6 +96,7 @@ def test_closed_form(ensemble: gf.Ensemble, center: float, radius: float) -> Non
 
 @EACH_DISC
 def test_solver_finds_the_disc(ensemble: gf.Ensemble, center: float, radius: float) -> None:
+    """[CKS Prop. 2, 17, 32]"""
     snapshot = gf.Snapshot.at_zero(ensemble)
     assert snapshot.neurons == 1
     assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(center + radius, rel=1e-9)
@@ -161,6 +163,7 @@ def _not_zero(distance: np.ndarray, center: float, radius: float) -> np.ndarray:
     ids=["vanilla", "leaky", "gru", "gru-reset-after", "lstm", "lstm-coupled", "mgu"],
 )
 def test_threshold(make: Callable[[float], gf.Ensemble], critical: float) -> None:
+    """[CKS Cor. 3, 18]"""
     below, above = (
         gf.spectra.zero_fixed_point(make(0.999 * critical)),
         gf.spectra.zero_fixed_point(make(1.001 * critical)),

@@ -25,6 +25,9 @@ class Vanilla(ActivatedCell):
     def update(self, state: Values, x: Values) -> Mapping[str, Any]:
         return {"h": self.phi(x["input"])}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return {"input": self.phi(x["input"])}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Leaky(ActivatedCell):
@@ -74,10 +77,16 @@ class GRU(ActivatedCell):
             y = x["current"] + jax.nn.sigmoid(x["reset"]) * y
         return {"h": z * state["h"] + (1.0 - z) * self.phi(y)}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        y = x["candidate"]
+        if self.reset_after:
+            y = x["current"] + jax.nn.sigmoid(x["reset"]) * y
+        return _gates(x, "update", "reset") | {"candidate": self.phi(y)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LSTM(ActivatedCell):
-    """c' = σ(f) c + σ(i) φ(y), h' = σ(o) φ(c') [CKS 6–8, EOC §2].
+    """c' = σ(f) c + σ(i) φ(y), h' = σ(o) φ(c') [CKS 6–8; EOC §2 LSTM].
 
     With `coupled=True` the input gate is tied to the forget gate, σ(i) → 1 − σ(f), and "input" disappears.
     """
@@ -98,6 +107,9 @@ class LSTM(ActivatedCell):
         c = forget * state["c"] + write * self.phi(x["cell"])
         return {"c": c, "h": jax.nn.sigmoid(x["output"]) * self.phi(c)}
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return _gates(x, *self.preactivation_names[:-1]) | {"cell": self.phi(x["cell"])}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MGU(ActivatedCell):
@@ -113,6 +125,13 @@ class MGU(ActivatedCell):
         gate = jax.nn.sigmoid(x["forget"])
         candidate = self.phi(x["candidate"])
         return {"h": (1.0 - gate) * state["h"] + gate * candidate}
+
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        return _gates(x, "forget") | {"candidate": self.phi(x["candidate"])}
+
+
+def _gates(x: Values, *names: str) -> dict[str, Any]:
+    return {name: jax.nn.sigmoid(x[name]) for name in names}
 
 
 def named_cell(name: str, **parameters: Any) -> Cell:

@@ -74,6 +74,10 @@ class Cell:
         """The next value of each state variable, F(s, x_1..x_K), by name."""
         raise NotImplementedError
 
+    def responses(self, x: Values) -> Mapping[str, Any]:
+        """What pre-activations act by, for averages of them: σ(x) of a gate, φ of a candidate. None unless defined."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActivatedCell(Cell):

@@ -27,6 +27,14 @@ def source_values(cell: Cell, s: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.stack([jnp.zeros((), s.dtype) if v is None else jnp.asarray(v, s.dtype) for v in values])
 
 
+def response_values(cell: Cell, x: jax.Array) -> dict[str, jax.Array]:
+    """What pre-activations act by, by name: x (..., K) → (...)."""
+    return {
+        name: jnp.asarray(v)
+        for name, v in cell.responses(_named(cell.preactivation_names, jnp.moveaxis(x, -1, 0))).items()
+    }
+
+
 def local_derivatives(cell: Cell, s: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
     """F_s (n, D, D), F_x (n, D, K), V_s (n, K, D), V_x (n, K, K) of n neurons, by automatic differentiation."""
     f = jax.jacfwd(partial(next_state, cell), argnums=(0, 1))

@@ -1,3 +1,5 @@
+from .cavity import CavityTerms as CavityTerms
+from .cavity import cavity_terms as cavity_terms
 from .coexistence import NetworkHysteresis as NetworkHysteresis
 from .coexistence import TricriticalFit as TricriticalFit
 from .coexistence import measure_tricritical as measure_tricritical
@@ -13,8 +15,8 @@ from .curves import bias_curves as bias_curves
 from .curves import comparison_curves as comparison_curves
 from .curves import potential_curves as potential_curves
 from .curves import variance_curves as variance_curves
-from .gate_statistics import GateStatistics as GateStatistics
-from .gate_statistics import gate_statistics as gate_statistics
+from .memory_cell import CellAverage as CellAverage
+from .memory_cell import cell_average as cell_average
 from .onset import BiasedCriticalGain as BiasedCriticalGain
 from .onset import OnsetLaw as OnsetLaw
 from .onset import Tricritical as Tricritical
@@ -28,3 +30,7 @@ from .sompolinsky import ReducedMap as ReducedMap
 from .sompolinsky import critical_gain as critical_gain
 from .sompolinsky import critical_line as critical_line
 from .sompolinsky import reduced as reduced
+from .static_series import critical_gain_series as critical_gain_series
+from .static_series import static_moments as static_moments
+from .theorems import GateStatistics as GateStatistics
+from .theorems import gate_statistics as gate_statistics

@@ -148,7 +148,7 @@ def compare(
     transient: int | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """The true LSTM, its own mean field, the reduced map and flow, and the onset law, side by side.
+    """The true LSTM, its mean field, the reduced map and flow, and the onset law, side by side [EOC §4 question 1].
 
     Runs start with the amplitude that the onset law gives, so that they settle soon near the edge; where there is none
     (below gain 2, say), with one of 0.6.

@@ -1,4 +1,4 @@
-"""What the figures of the edge of chaos show, as labelled arrays [EOC Figs. 1, 2]."""
+"""What the figures of the edge of chaos show, as labelled arrays [EOC fig. 1, fig. 2]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODES: dict[str, float | None] = {"equal": None, "gates 1": 1.0, "frozen": 0.0}
 
 
 def variance_curves(gains: Any = None) -> xr.Dataset:
-    """Static and dynamic C_0 of the reduced model against its gain, and the static equation's right side [EOC Fig. 1].
+    """Static and dynamic C_0 of the reduced model against its gain, and the static equation's right side [EOC fig. 1].
 
     Args:
         gains: g; by default from 1.5 to 6, denser near 2.
@@ -48,7 +48,7 @@ def variance_curves(gains: Any = None) -> xr.Dataset:
 def bias_curves(
     gains: Any = None, *, bias_std: float = 0.5, lstm: Sequence[float] = (0.01, 0.1, 0.3, 1.0)
 ) -> xr.Dataset:
-    """The static equation with a bias [EOC Fig. 2], the critical line, and the LSTM's own critical gains.
+    """The static equation with a bias [EOC fig. 2], the critical line, and the LSTM's own critical gains.
 
     Args:
         gains: g whose static equation is shown.

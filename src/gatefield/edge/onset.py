@@ -34,7 +34,7 @@ from gatefield.phases.roots import FixedPoint, fixed_points
 from gatefield.running.arguments import at_least, known_names
 
 GATES = ("forget", "input", "output")
-CRITICAL = 2.0  # cell gain at which the zero state loses stability [CKS Cor. 11; EOC §2.3]
+CRITICAL = 2.0  # cell gain at which the zero state loses stability [CKS Cor. 11; EOC §2.3 g_c]
 
 
 def lstm(gain: float, gates: Mapping[str, float] | float, **statistics: Any) -> Ensemble:
@@ -202,7 +202,7 @@ def bias_critical_gain(
 ) -> BiasedCriticalGain:
     """The cell gain of an LSTM with random biases above which resting is unstable, and chaos begins.
 
-    The static mean field with its biases, and T(1) = 1 [CKS 31 at λ = 1], by quadrature. The dynamic theory's λ_max,
+    The static mean field with its biases, and T(1) = 1 [CKS 31] at λ = 1, by quadrature. The dynamic theory's λ_max,
     `critical_gain(..., target="lyapunov_max")` of the package, crosses zero at the same gain.
 
     Args:

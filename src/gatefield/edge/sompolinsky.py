@@ -1,4 +1,4 @@
-"""The notes' reduced model of an LSTM, as a flow and as a map, solved exactly [EOC 3, 5–10].
+"""The notes' reduced model of an LSTM, as a flow and as a map, solved exactly [EOC 2–10].
 
     dh/dt = −h/2 + b + (1/4) J tanh(h),   J_ij ~ N(0, g²/N),   b_i ~ N(0, σ_b²)           (flow, [EOC 3, 8])
     h(t+1) = h(t)/2 + b + (1/4) J tanh(h(t))                                              (map)
@@ -22,7 +22,7 @@ from gatefield.numerics.estimates import plain
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
 from gatefield.running.arguments import at_least, positive
 
-_CRITICAL = 2.0  # g_c without bias [EOC §2.3]
+_CRITICAL = 2.0  # g_c without bias [EOC §2.3 g_c]
 _LARGEST_GAIN = 12.0  # beyond, Mehler's series takes too many terms; all is far from the edge there
 _LONGEST = 10.0  # lags that `Reduced.lags` holds, in decay times
 
@@ -66,7 +66,7 @@ class Reduced:
 
     @property
     def static_variance(self) -> float:
-        """C_0 of neurons that rest, C_0 = (g²/4) E tanh² + 4σ_b² [EOC 10].
+        """C_0 of neurons that rest, C_0 = (g²/4) E tanh² + 4σ_b² [EOC §3.2 C_0, 10].
 
         A fixed point, above the critical gain an unstable one, and not the variance of the chaotic state.
         """
@@ -79,7 +79,7 @@ class Reduced:
 
     @property
     def plateau(self) -> float:
-        """C_∞: what a bias leaves of the correlation at long lags."""
+        """C_∞: what a bias leaves of the correlation at long lags, not 4σ_b² [EOC §3.3 translation]."""
         return self.state.far
 
     @cached_property
@@ -99,7 +99,7 @@ class Reduced:
 
     @property
     def notes_relaxation(self) -> float:
-        """1/τ_∞² = (1 − (g²/4) E sech⁴)/4 of [EOC §3.2], at the dynamic C_0.
+        """1/τ_∞² = (1 − (g²/4) E sech⁴)/4 [EOC §3.2 τ_∞], at the dynamic C_0.
 
         Negative, so that τ_∞ is imaginary, wherever the state moves: the decay time is `decay_time`.
         """
@@ -120,12 +120,15 @@ class Reduced:
 
     @property
     def static_lyapunov_max(self) -> float:
-        """Growth rate at the static solution, ½ ((g/2) √E sech⁴ − 1): its sign is that of `lyapunov_max`."""
+        """Growth rate at the static solution, ½ ((g/2) √E sech⁴ − 1): its sign is that of `lyapunov_max`.
+
+        Without activity ½ (g/2 − 1), the largest real part of the Jacobian of the linear flow [EOC 2, §2.3 J].
+        """
         return self.state.static_exponent / 2.0
 
     @property
     def chaotic(self) -> bool:
-        """Whether the state moves: exactly where resting is unstable."""
+        """Whether the state moves: exactly where resting is unstable [EOC §4 question 2]."""
         return not self.state.resting
 
     @cached_property
@@ -251,9 +254,10 @@ class CriticalLine:
 
 
 def critical_gain(bias_std: float) -> float:
-    """The gain g_c(σ_b) above which the reduced model is chaotic, and resting unstable [EOC 7 with 10].
+    """The gain g_c(σ_b) above which the reduced model is chaotic, and resting unstable [EOC 7, 10, §3.3 g_c].
 
-    Exact in the dynamic theory too: there static and dynamic C_0 merge with C_∞. For its law see `critical_line`.
+    2 without bias [EOC §2.3 g_c]. Exact in the dynamic theory too: there static and dynamic C_0 merge with C_∞. For its
+    law see `critical_line`.
 
     Raises:
         ValueError: a negative bias_std.
@@ -262,7 +266,7 @@ def critical_gain(bias_std: float) -> float:
 
 
 def critical_line(bias_stds: Any) -> CriticalLine:
-    """Critical gains at several σ_b > 0, beside their law at small σ_b.
+    """Critical gains at several σ_b > 0, beside their law at small σ_b [EOC §3.3 C_0, §3.3 law].
 
     Raises:
         ValueError: a bias_std that is not above 0.

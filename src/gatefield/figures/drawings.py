@@ -41,7 +41,7 @@ SYMBOLS = {
 
 
 def draw_cks1(data: FigureData) -> Figure:
-    """Spectra of the GRU in four columns; radius and slow modes below [CKS Fig. 1]."""
+    """Spectra of the GRU in four columns; radius and slow modes below [CKS fig. 1]."""
     figure, (growth, pinch, *slow) = _spectra(data, shown=("update", "reset"))
     panel = data.panels["e"]
     growth.loglog(panel.fine, panel.radius, label="mean field", **CURVE)
@@ -59,7 +59,7 @@ def draw_cks1(data: FigureData) -> Figure:
 
 
 def draw_cks3(data: FigureData) -> Figure:
-    """Spectra of the LSTM in four columns; radius and slow modes below [CKS Fig. 3]."""
+    """Spectra of the LSTM in four columns; radius and slow modes below [CKS fig. 3]."""
     figure, (growth, *slow) = _spectra(data, shown=("forget", "output"), below=((0, 2), (2, 3), (3, 4)))
     panel = data.panels["e"]
     for i, gate in enumerate(("forget", "input", "output")):
@@ -154,7 +154,7 @@ def _finish(both: tuple[Axes, ...], letter: str) -> None:
 
 
 def draw_cks2(data: FigureData) -> Figure:
-    """Phase diagram with networks; pinching with the update gate; the boundary near 1 [CKS Fig. 2]."""
+    """Phase diagram with networks; pinching with the update gate; the boundary near 1 [CKS fig. 2]."""
     figure = Figure(figsize=(15.5, 5.6), layout="constrained")
     plane, pinch, near = figure.subplots(1, 3, width_ratios=[1.35, 1.0, 1.0])
     _phases(figure, plane, data)
@@ -242,7 +242,7 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
 
 
 def draw_cks4(data: FigureData) -> Figure:
-    """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS Fig. 4]."""
+    """Slow modes at the start, epochs to learn, accuracy; accuracy and forecasts against theory [CKS fig. 4]."""
     figure = Figure(figsize=(15.0, 8.2), layout="constrained")
     rows: Any = figure.subfigures(2, 1)
     above, below = rows[0].subplots(1, 3), rows[1].subplots(1, 4)
@@ -307,7 +307,7 @@ def _cells(panel: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_eoc1(data: FigureData) -> Figure:
-    """The static equation; C_0 against the gain; the autocorrelation [EOC Fig. 1]."""
+    """The static equation; C_0 against the gain; the autocorrelation [EOC fig. 1]."""
     figure = Figure(figsize=(14.0, 4.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     static_equation(left, data.panels["a"], "Static equation", 2.0)
@@ -336,7 +336,7 @@ def draw_eoc1(data: FigureData) -> Figure:
 
 
 def draw_eoc2(data: FigureData) -> Figure:
-    """The static equation with a bias; the critical line; C_0 with its plateau; LSTMs' own lines [EOC Fig. 2]."""
+    """The static equation with a bias; the critical line; C_0 with its plateau; LSTMs' own lines [EOC fig. 2]."""
     figure = Figure(figsize=(12.0, 9.2), layout="constrained")
     (left, line), (variance, own) = figure.subplots(2, 2)
     static_equation(left, data.panels["a"], f"Static equation, $\\sigma_b = {data.panels['a'].bias_std:g}$", 4.0)

@@ -1,4 +1,4 @@
-"""The numbers of the notes' figures: the static equation, C_0 and the critical line, with networks [EOC Figs. 1, 2]."""
+"""The numbers of the notes' figures, with networks: static equation, C_0, critical line [EOC fig. 1, fig. 2]."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gatefield.networks.network import Network
 from gatefield.running.background import Background
 from gatefield.running.progress import track
 
-AUTOCORRELATION_GAIN = 3.0  # of panel c [EOC Fig. 1]
-BIAS_STD = 0.5  # σ_b of panels a and c [EOC Fig. 2]
+AUTOCORRELATION_GAIN = 3.0  # of panel c [EOC fig. 1]
+BIAS_STD = 0.5  # σ_b of panels a and c [EOC fig. 2]
 LARGER = 4  # times the neurons of the others: at N = 1000 correlations at long lags differ from network to network
 _LAGS = 60  # of panel c, in steps
 

@@ -1,4 +1,4 @@
-"""The numbers of the GRU's figures: spectra and slow modes [CKS Fig. 1], phase diagram and pinching [CKS Fig. 2]."""
+"""The numbers of the GRU's figures: spectra and slow modes [CKS fig. 1], phase diagram and pinching [CKS fig. 2]."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_curve, spectral_rad
 
 CANDIDATE = 3.0  # a_h of both figures
 SPECTRA = {"a": (1.0, 10.0), "b": (10.0, 10.0), "c": (1.0, 1.0), "d": (10.0, 1.0)}  # (a_z, a_r)
-RESET = 2.0  # a_r of the pinching [CKS Fig. 2 right]
+RESET = 2.0  # a_r of the pinching [CKS fig. 2 right]
 
 
 def gru(update: float, reset: float, candidate: float = CANDIDATE) -> Ensemble:
@@ -185,7 +185,7 @@ def _plane(found: Diagram, candidates: np.ndarray, resets: np.ndarray, regimes: 
 
 
 def boundary_height(ensemble: Ensemble, snapshot: Snapshot) -> float:
-    """Im λ at which the spectrum ends on Re λ = 1, 0 where 1 is outside it [CKS Fig. 2 right]."""
+    """Im λ at which the spectrum ends on Re λ = 1, 0 where 1 is outside it [CKS fig. 2 right]."""
     heights = np.geomspace(1e-8, 4.0, 120)
     inside = np.nonzero(support_exponent(ensemble, snapshot, 1.0 + 1j * heights) > 0.0)[0]
     if len(inside) == 0:

@@ -1,4 +1,4 @@
-"""The numbers of the LSTM's figure: spectra, growth with each gate, slow modes [CKS Fig. 3]."""
+"""The numbers of the LSTM's figure: spectra, growth with each gate, slow modes [CKS fig. 3]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of the figure on training: slow modes at the start, epochs to learn, accuracy [CKS Fig. 4]."""
+"""The numbers of the figure on training: slow modes at the start, epochs to learn, accuracy [CKS fig. 4]."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatefield.training.forecasting import forecast, mackey_glass
 from gatefield.training.trainability import train_row
 
 RESET = 0.1  # a_r [CKS App. H]
-LEVEL = 0.75  # training accuracy [CKS Fig. 4]
+LEVEL = 0.75  # training accuracy [CKS fig. 4]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The causal pass: sampled neurons of an infinite network, run forward together [CKS 36–44, 48–51].
+"""The causal pass: sampled neurons of an infinite network, run forward together [CKS 9, 36–41, 43, 48–51].
 
 Every neuron is independent; its pre-activation x_k(t) is Gaussian with covariance a_k² E[v_k(t) v_k(t')] plus that of
 bias and current. n sampled neurons run together. A matrix that maps the orthonormalised history of v_k to the rows of

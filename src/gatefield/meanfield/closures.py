@@ -75,6 +75,16 @@ class Closure:
         return self.second_moment - self.mean**2
 
     @property
+    def bound(self) -> float:
+        """C_φ(0) = E φ(y)², which C_h(0) does not exceed [CKS 47]; equal to it at rest.
+
+        It follows from [CKS 46] and C_h(1) ≤ C_h(0), so it is a theorem where the closure is exact: at a constant
+        update gate. The paper goes on to the fixed point's C_h; here C_φ(0) is taken at the C_h(0) of the state.
+        `MeanField.response_autocorrelation["candidate"]` has that of the mean field.
+        """
+        return self.second_moment * (1.0 + _surplus(self.ensemble, self.second_moment)) if self.second_moment else 0.0
+
+    @property
     def autocorrelation_time(self) -> float:
         """Lag at which the centred autocorrelation has fallen to 1/e; infinite where it does not within `lags`."""
         centred = self.autocorrelation - self.mean**2

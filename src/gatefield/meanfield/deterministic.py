@@ -1,6 +1,6 @@
 """The mean field without sampling, where the state is a linear filter of φ(y) with a constant rate.
 
-So it is for the paper's GRU with a constant update gate [CKS 36–44 at a_z = 0], for `Vanilla` and for `Leaky`. The
+So it is for the paper's GRU with a constant update gate [CKS 36–43] at a_z = 0, for `Vanilla` and for `Leaky`. The
 two-time covariances then close, each step adding one row:
 
     C_y = a² E[r r'] C_h + v,   h(t+1) = z h(t) + (1 − z) φ(y(t)),

@@ -1,9 +1,9 @@
-"""Dynamical mean-field theory of an ensemble at N = ∞, by one causal pass (`causal`) [CKS 36–44, 48–51]."""
+"""Dynamical mean-field theory of an ensemble at N = ∞, by one causal pass (`causal`) [CKS 9, 36–41, 43, 48–51]."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import jax
@@ -14,7 +14,7 @@ from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.regime import classify
 from gatefield.cells.snapshot import Snapshot
-from gatefield.cells.tracing import next_state, source_values, structure
+from gatefield.cells.tracing import next_state, response_values, source_values, structure
 from gatefield.meanfield.causal import (
     Bases,
     add_recurrent,
@@ -52,6 +52,10 @@ class MeanField(Result):
         regime: "quiescent" (activity dies to the zero fixed point), "fixed point", "chaotic" (time-dependent on its
             own), or "driven" (time-dependent under a varying current).
         drift: relative change of E[u²] between the two halves of the window, summed over the state variables.
+        response_mean: E of what pre-activations act by (`Cell.responses`): κ = E σ(ζ) of a gate, E φ(y) of a candidate
+            [CKS 44].
+        response_autocorrelation: their correlations E[σ(ζ(t)) σ(ζ(t + lag))] and E[φ(y(t)) φ(y(t + lag))], not centred,
+            at `lags`: the C_r, C_z and C_φ of [CKS 42, 44].
     """
 
     ensemble: Ensemble
@@ -69,6 +73,8 @@ class MeanField(Result):
     snapshot: Snapshot
     regime: str
     drift: Estimate
+    response_mean: Mapping[str, Estimate] = field(default_factory=dict)
+    response_autocorrelation: Mapping[str, Estimate] = field(default_factory=dict)
 
     def autocorrelation_time(self, name: str) -> Estimate:
         """Lag at which the centred autocorrelation of `name` has fallen to 1/e of its value at lag 0, in steps.
@@ -90,6 +96,12 @@ class MeanField(Result):
                 "autocorrelation_time": Quantity(time, ("variable",), "steps"),
                 "autocorrelation": Quantity(
                     self.autocorrelation, ("variable", "lag"), source="E[u(t) u(t + lag)], CKS 42, 51"
+                ),
+                "response_mean": Quantity(
+                    self.response_mean or None, ("response",), source="E r, r = σ(x) or φ(x), CKS 44"
+                ),
+                "response_autocorrelation": Quantity(
+                    self.response_autocorrelation or None, ("response", "lag"), source="E[r(t) r(t + lag)], CKS 42, 44"
                 ),
                 "history": Quantity(self.history, ("state", "time"), json=""),
                 "motion": Quantity(self.motion, ("state", "time"), json=""),
@@ -182,7 +194,7 @@ def _run_batch(
     step = partial(_step, cell, gains, means, drive)
     _, (states, xs) = causal_scan(step, first, noise_of(cell, raw), len(first), jnp.arange(steps))
     before = jnp.concatenate([first[None], states])
-    out = _statistics(states, xs, before, steps // 2) | {"last_state": before[-2], "last_x": xs[-1]}
+    out = _statistics(cell, states, xs, before, steps // 2) | {"last_state": before[-2], "last_x": xs[-1]}
     if keep_from is not None:
         out |= {"path_state": before[keep_from:-1], "path_x": xs[keep_from:]}
     return out
@@ -209,15 +221,18 @@ def _step(
     return (s, tuple(grown)), (s, x)
 
 
-def _statistics(states: jax.Array, xs: jax.Array, before: jax.Array, start: int) -> dict[str, jax.Array]:
+def _statistics(cell: Cell, states: jax.Array, xs: jax.Array, before: jax.Array, start: int) -> dict[str, jax.Array]:
     """Averages over neurons (and time where stationary) of one batch, variables along the last axis."""
     motion = jnp.mean((before[1:] - before[:-1]) ** 2, axis=1)
     window = jnp.concatenate([states, xs], axis=2)[start:]
+    responses = response_values(cell, xs[start:])
     return {
         "history": jnp.mean(states**2, axis=1),
         "motion": motion,
         "mean": jnp.mean(window, axis=(0, 1)),
         "autocorrelation": jnp.stack([lag_averages(window[:, :, u]) for u in range(window.shape[2])]),
+        "response_mean": jnp.array([jnp.mean(r) for r in responses.values()]),
+        "response_autocorrelation": jnp.array([lag_averages(r) for r in responses.values()]),
     }
 
 
@@ -228,6 +243,7 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
     names = (*cell.state_names, *cell.preactivation_names)
     batches, size = runs["last_state"].shape[:2]
     correlation = {n: from_batches(runs["autocorrelation"][:, i]) for i, n in enumerate(names)}
+    responses = list(cell.responses(dict.fromkeys(cell.preactivation_names, 0.0)))
     central = runs["autocorrelation"][:, :, 0] - runs["mean"] ** 2
     energy = runs["history"].sum(axis=2)
     regime, message = classify(ensemble, energy.mean(axis=0), runs["motion"].sum(axis=2).mean(axis=0), start)
@@ -251,6 +267,10 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
         regime=regime,
         messages=(message,) if message else (),
         drift=drift,
+        response_mean={n: from_batches(runs["response_mean"][:, i]) for i, n in enumerate(responses)},
+        response_autocorrelation={
+            n: from_batches(runs["response_autocorrelation"][:, i]) for i, n in enumerate(responses)
+        },
     )
 
 

@@ -18,3 +18,5 @@ from .lstm_plane import static_hysteresis as static_hysteresis
 from .lstm_plane import static_transition as static_transition
 from .roots import FixedPoint as FixedPoint
 from .roots import fixed_points as fixed_points
+from .upper_branch import branch_slope as branch_slope
+from .upper_branch import printed_branch_slope as printed_branch_slope

@@ -1,7 +1,7 @@
 """Curves in the plane of two gains, traced rather than read off a grid: folds, marginal stability, onset of chaos.
 
 For cells whose static state is fixed by the standard deviation u of one pre-activation (see `phases`), as the GRU's is
-in the plane of candidate and reset gain [CKS Fig. 2 left], log a² of the first gain is an explicit function of u and of
+in the plane of candidate and reset gain [CKS fig. 2 left], log a² of the first gain is an explicit function of u and of
 the second gain, with its derivative. Folds are where the derivative vanishes, boundaries where ρ_0 takes a value.
 """
 
@@ -320,12 +320,12 @@ class PinchingExponent:
     beta: float
 
     def radius_excess(self, update_gain: float) -> float:
-        """ρ(J) − 1 at large a_z: e^{−1} e^{−c √C_h a_z}; the paper's prefactor lacks the gate's transition layer."""
+        """ρ(J) − 1 at large a_z: e^{−1} e^{−c √C_h a_z}; that of [CKS 97] lacks the gate's transition layer."""
         return float(np.exp(-1.0 - self.c * np.sqrt(self.second_moment) * positive("update_gain", update_gain)))
 
 
 def pinching_exponent(point: FixedPoint, *, beta: float | None = None) -> PinchingExponent:
-    """The exponent c at a non-zero fixed point of a GRU [CKS 24].
+    """The exponent c at a non-zero fixed point of a GRU [CKS Thm 7, 24].
 
     Args:
         point: from `fixed_points`.
@@ -346,9 +346,9 @@ def pinching_exponent(point: FixedPoint, *, beta: float | None = None) -> Pinchi
 
 
 def spectral_intercept(point: FixedPoint) -> float:
-    """log(λ − 1) where the spectrum at a GRU's fixed point ends on the real axis, −∞ where below 1 [CKS Fig. 2 right].
+    """log(λ − 1) where the spectrum at a GRU's fixed point ends on the real axis, −∞ where below 1 [CKS fig. 2 right].
 
-    ρ_0² E[((1 − z)/(λ − z))²] = 1, solved for the logarithm: λ − 1 may be far below rounding.
+    ρ_0² E[((1 − z)/(λ − z))²] = 1 [CKS 95], solved for the logarithm: λ − 1 may be far below rounding.
 
     Raises:
         ValueError: another cell.

@@ -77,7 +77,7 @@ class FixedPoint:
 
     @property
     def stable(self) -> bool:
-        """Whether small perturbations die: the spectrum lies within the unit circle.
+        """Whether small perturbations die: the spectrum lies within the unit circle [CKS Cor. 6].
 
         Decided at λ = 1, exactly, where built-in cells lose stability; elsewhere on the circle from the snapshot.
         """

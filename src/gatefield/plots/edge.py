@@ -19,7 +19,7 @@ LAW = {"color": "0.35", "linewidth": 1.1, "linestyle": ":"}
 
 
 def plot_variance(curves: xr.Dataset) -> Figure:
-    """[EOC Fig. 1]: the static equation, and static and dynamic C_0 against the gain."""
+    """[EOC fig. 1]: the static equation, and static and dynamic C_0 against the gain."""
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     static_equation(left, curves, "Static equation", 2.0)
@@ -52,7 +52,7 @@ def variances(axes: Any, curves: xr.Dataset) -> None:
 
 
 def plot_bias(curves: xr.Dataset) -> Figure:
-    """[EOC Fig. 2]: the static equation with a bias; the critical line with its law; the LSTM's own critical gains."""
+    """[EOC fig. 2]: the static equation with a bias; the critical line with its law; the LSTM's own critical gains."""
     wide = curves.sizes["lstm_std"] > 0
     figure = Figure(figsize=(14.0 if wide else 10.0, 4.2), layout="constrained")
     panels = figure.subplots(1, 3 if wide else 2)

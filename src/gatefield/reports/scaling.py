@@ -50,7 +50,7 @@ def gate_scaling(
     offset: float = 0.0,
     snapshot: Callable[[Ensemble], Snapshot] | None = None,
 ) -> GateScaling:
-    """Measure the exponent of the spectral radius in a gate's gain, all else constant [CKS Prop. 5, 12].
+    """Measure the exponent of the spectral radius in a gate's gain, all else constant [CKS Prop. 5, Prop. 12, 35].
 
     The propositions say Θ(√a_r) for the GRU with a_z = 0, by its state staying bounded, and O(√a_k) for each gate of
     the LSTM. They are about the limit: over gains of order 10 the constant part of the radius still counts and the

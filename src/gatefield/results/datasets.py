@@ -40,11 +40,15 @@ def provenance(ensemble: Ensemble, **more: Any) -> dict[str, Any]:
 
 
 def _by_variable(values: Mapping[str, Estimate], dims: tuple[str, ...], units: str, source: str) -> dict[str, Any]:
-    """Value and error arrays over the `variable` axis."""
+    return _by(values, "variable", dims, units, source)
+
+
+def _by(values: Mapping[str, Estimate], axis: str, dims: tuple[str, ...], units: str, source: str) -> dict[str, Any]:
+    """Value and error arrays over an axis of names."""
     attrs = {"units": units, "source": source}
     value = np.stack([np.asarray(e.value) for e in values.values()])
     error = np.stack([np.asarray(e.error) for e in values.values()])
-    return {"": (("variable", *dims), value, attrs), "_error": (("variable", *dims), error, {"units": units})}
+    return {"": ((axis, *dims), value, attrs), "_error": ((axis, *dims), error, {"units": units})}
 
 
 def _averages(result: Simulation) -> dict[str, Any]:
@@ -96,9 +100,14 @@ def field_dataset(field: SpectralField) -> xr.Dataset:
     parts = {"": field.value} if np.isrealobj(field.value) else {"_real": field.value.real, "_imag": field.value.imag}
     variables = {field.quantity + suffix: (dims, values, {"units": units}) for suffix, values in parts.items()}
     variables["residual"] = (dims, field.residual, {"units": "1"})
+    coords: dict[str, Any] = {"real": (dims, field.points.real), "imaginary": (dims, field.points.imag)}
+    if field.solution is not None:
+        coords["preactivation"] = list(field.ensemble.names)
+        source = {"units": "1", "source": "CKS 54–58, scaled so that Σ p = Σ q"}
+        variables |= {name: ((*dims, "preactivation"), getattr(field, name), source) for name in ("p", "q")}
     return xr.Dataset(
         variables,
-        coords={"real": (dims, field.points.real), "imaginary": (dims, field.points.imag)},
+        coords=coords,
         attrs=provenance(field.ensemble, neurons=field.snapshot.neurons, converged=int(field.converged)),
     )
 

@@ -1,4 +1,4 @@
-"""The Dyson equation of a random Jacobian, for any cell; [CKS App. B, G] are special cases.
+"""The Dyson equation of a random Jacobian, for any cell [CKS 54–58]; [CKS App. B, App. G] are special cases.
 
 With R = (λ − F_s)^{-1} per neuron, Γ = V_s R F_x + V_x tells how source k answers pre-activation l. Sources that are
 shared give equal rows, so Γ is kept as G distinct rows, its columns scaled by the gains a_l:
@@ -114,8 +114,8 @@ def _local(shape: Shape, arrays: Arrays, z: jax.Array, derivatives: int = 0) -> 
     return _Local(m, dm, ddm, slope)
 
 
-def _zeros(size: int) -> list[Matrix]:
-    return [[[Complex(0.0)] * size for _ in range(size)] for _ in range(size)]
+def _zeros(size: int, groups: int | None = None) -> list[Matrix]:
+    return [[[Complex(0.0)] * size for _ in range(size)] for _ in range(size if groups is None else groups)]
 
 
 def _quotients(
@@ -128,6 +128,7 @@ def _quotients(
     size, terms = shape
     left, right = order
     parts: dict[tuple[int, int, int], list[Complex]] = {}
+    groups = max([size, *(term[0] + 1 for term in terms)])
     for (g, i, j, a, b), c in zip(terms, coefficients, strict=True):
         mirrored = [(j, i, b, a)] if i != j and left != right else []  # M_ji = conj M_ij
         for row, column, u, v in [(i, j, a, b), *mirrored]:
@@ -135,7 +136,7 @@ def _quotients(
                 monomial = powers[u - left] * powers[v - right].conj()
                 factor = float((u if left else 1) * (v if right else 1))
                 parts.setdefault((g, row, column), []).append(monomial.scale(c * factor))
-    out = _zeros(size)
+    out = _zeros(size, groups)
     for (g, i, j), summands in parts.items():
         entry = total(summands).scale(scale)
         if left == right:
@@ -147,9 +148,9 @@ def _quotients(
 
 def _solution_matrices(ms: list[Matrix], p: jax.Array, q: jax.Array) -> tuple[Matrix, Matrix, Matrix]:
     """A = P(1 + MP)^{-1}, B = M(1 + PM)^{-1} and C = (1 + MP)^{-1} from S = 1 + √P M √P."""
-    size = range(len(ms))
+    size = range(len(ms[0]))
     root = [jnp.sqrt(p[g]) for g in size]
-    m = combine([q[g] for g in size], ms)
+    m = combine([q[g] for g in range(len(ms))], ms)
     s = [[m[i][j].scale(root[i] * root[j]) + Complex(1.0 if i == j else 0.0) for j in size] for i in size]
     s_inverse = inverse(s)
     a = [[s_inverse[i][j].scale(root[i] * root[j]) for j in size] for i in size]
@@ -198,6 +199,14 @@ def _resolvent(shape: Shape, arrays: Arrays, z: jax.Array, p: jax.Array, q: jax.
     return _mean(arrays, trace_product(a, combine([q[g] for g in range(shape[0])], local.dms)))
 
 
+def _parts(shape: Shape, arrays: Arrays, z: jax.Array, p: jax.Array, q: jax.Array) -> jax.Array:
+    """E tr(A M_k) for the M_k of `split_response`, q being the Q of each."""
+    ms = _local(shape, arrays, z).ms
+    joint = combine([q[k] for k in range(len(ms))], ms)
+    a, _, _ = _solution_matrices([joint], p, jnp.ones(1))
+    return jnp.stack([_mean(arrays, trace_product(a, m)).real for m in ms])
+
+
 def _bare_resolvent(shape: Shape, arrays: Arrays, z: jax.Array) -> jax.Array:
     """E p'/p: G outside the support."""
     return _mean(arrays, _local(shape, arrays, z).log_slope)
@@ -230,6 +239,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "newton": _gradient_and_hessian,
     "bare": _bare_resolvent,
     "resolvent": _resolvent,
+    "parts": _parts,
     "mixed": _mixed_derivatives,
 }
 
@@ -472,6 +482,11 @@ def trace_resolvent(response: Response, points: ComplexArray, solution: Solution
     if len(inside):
         g[inside] += evaluate("resolvent", points[inside], solution.p[inside], solution.q[inside])
     return g
+
+
+def column_traces(split: Response, points: ComplexArray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """E tr(A M_k) of each column by itself, (points, columns), from P (points, G) and each column's Q."""
+    return _Evaluator(split)("parts", points, p, q)
 
 
 def density(response: Response, points: ComplexArray, solution: Solution) -> np.ndarray:

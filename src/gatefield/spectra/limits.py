@@ -86,7 +86,7 @@ def update_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpect
 
 
 def forget_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpectrum:
-    """Spectrum of a hard-tanh LSTM whose forget gates stand at 0 or 1 [CKS 33, 136–140].
+    """Spectrum of a hard-tanh LSTM whose forget gates stand at 0 or 1 [CKS 33, 135–140].
 
     Zeros 1 + α(1 − η), ones 1 − α, and a disc of radius √(αη) σ(b_o) σ(b_i) a_h, with α the share of forget gates at 0
     (1/2 without bias, the paper's case) and η that of cell inputs in the linear part of hard-tanh.
@@ -140,7 +140,7 @@ def _std(ensemble: Ensemble, name: str, source: float) -> float:
 
 
 def _closed_share(ensemble: Ensemble, gate: str, variance: float) -> float:
-    """Probability that a gate's pre-activation is negative [CKS 79, where the exponent's sign is flipped]."""
+    """Probability that a gate's pre-activation is negative [CKS 79], where the exponent's sign is flipped."""
     std = _std(ensemble, gate, variance)
     if std == 0.0:
         raise ValueError(f"gain[{gate!r}]=0 leaves the {gate} gate no values to be binary between; give it a gain")
@@ -227,9 +227,9 @@ def shaping(ensemble: Ensemble, *, variance: float) -> float:
 
 
 def constant_update_radius(ensemble: Ensemble, *, variance: float) -> float:
-    """Spectral radius of a GRU with a constant update gate, σ(b_z) + (1 − σ(b_z)) ρ_t [CKS 20, 101].
+    """Spectral radius of a GRU with a constant update gate, σ(b_z) + (1 − σ(b_z)) ρ_t [CKS Cor. 4, 20, 101].
 
-    The limit of μ_n^{1/2n} too, with μ_n of `long_term_jacobian` [CKS 101].
+    The spectral curve is then a circle [CKS 102]. The limit of μ_n^{1/2n} too, with μ_n of `long_term_jacobian`.
 
     Args:
         ensemble: GRUs with no gain and no bias variance on the update gate.
@@ -245,7 +245,7 @@ def constant_update_radius(ensemble: Ensemble, *, variance: float) -> float:
 
 
 def gate_slope_square(std: Any) -> np.ndarray:
-    """E σ'(x)² of a logistic gate for x ~ N(0, std²), std → ∞ [CKS 107, 145].
+    """E σ'(x)² of a logistic gate for x ~ N(0, std²), std → ∞ [CKS 107, 145, 150].
 
     (1 − (π² − 6)/(6 std²)) / (6 std √(2π)); relative error O(std⁻⁴). The paper's next term, O(a_r⁻²), is mistaken.
     """

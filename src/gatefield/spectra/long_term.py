@@ -35,7 +35,7 @@ Powers = int | Sequence[int] | range | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class LongTermJacobian:
-    """μ_n = E tr (J^n)†J^n / N, the mean squared singular value of J^n times D; D itself at n = 0.
+    """μ_n = E tr (J^n)†J^n / N, the mean squared singular value of J^n times D; D itself at n = 0 [CKS 100].
 
     Attributes:
         n: the powers.
@@ -277,7 +277,7 @@ def constant_update_gate(gate: float, shaping: float, n: Powers) -> np.ndarray:
 
 
 def binary_update_gate(open_share: float, shaping: float, n: Powers) -> np.ndarray:
-    """μ_n for J = ẑ + (1 − ẑ) ρ X with update gates at 0 (a share α of neurons) or 1 [CKS 116].
+    """μ_n for J = ẑ + (1 − ẑ) ρ X with update gates at 0 (a share α of neurons) or 1 [CKS 114, 116].
 
     (1 − α) Σ_{k<n} (αρ²)^k + (αρ²)^n. Corrected: J^n = Σ_{q<n} (PW)^q ẑ + (PW)^n with P = 1 − ẑ; [CKS 115] ends its
     sum with (PW)^n ẑ, which is 1 − α of the last term.

@@ -7,7 +7,7 @@ Faddeev–LeVerrier), so |p|² Γ Γ† is one of polynomials in λ and λ̄ who
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +32,7 @@ class Response:
         coefficients: real, (terms, n).
         poly: coefficients of p, highest power first, (D+1, n).
         weights: (n,), summing to 1.
+        members: indices of the pre-activations whose columns make each M_g.
     """
 
     size: int
@@ -39,6 +40,7 @@ class Response:
     coefficients: np.ndarray
     poly: np.ndarray
     weights: np.ndarray
+    members: tuple[tuple[int, ...], ...] = field(default=())
 
     def thinned(self, count: int) -> Response:
         """About `count` of the neurons, evenly spread."""
@@ -68,20 +70,35 @@ _made: weakref.WeakKeyDictionary[Snapshot, tuple[weakref.ref[Ensemble], Response
 
 
 def _make_response(ensemble: Ensemble, snapshot: Snapshot) -> Response:
-    groups, gamma, poly = _active_response(ensemble, snapshot)
+    members, gamma, poly = _active_response(ensemble, snapshot)
+    starts = np.cumsum([0] + [len(group) for group in members])
+    columns = [list(range(a, b)) for a, b in pairwise(starts)]
+    return _response(columns, gamma, poly, tuple(map(tuple, members)))
+
+
+def split_response(ensemble: Ensemble, snapshot: Snapshot) -> Response:
+    """The same with each pre-activation's column by itself: as many M_k as `members`, of `size` rows."""
+    members, gamma, poly = _active_response(ensemble, snapshot)
+    each = tuple((k,) for group in members for k in group)
+    return _response([[i] for i in range(len(each))], gamma, poly, each)
+
+
+def _response(
+    columns: list[list[int]], gamma: np.ndarray, poly: np.ndarray, members: tuple[tuple[int, ...], ...]
+) -> Response:
+    n, size = gamma.shape[:2]
     terms: dict[Term, np.ndarray] = {}
-    for g, columns in enumerate(groups):
-        for i, j in zip(*np.triu_indices(len(groups)), strict=True):
-            products = np.einsum("nla,nlb->abn", gamma[:, i, columns], gamma[:, j, columns])
+    for g, these in enumerate(columns):
+        for i, j in zip(*np.triu_indices(size), strict=True):
+            products = np.einsum("nla,nlb->abn", gamma[:, i, these], gamma[:, j, these])
             for a, b in zip(*np.nonzero(np.any(products != 0.0, axis=2)), strict=True):
                 terms[g, int(i), int(j), int(a), int(b)] = products[a, b]
-    n = snapshot.neurons
     coefficients = np.stack(list(terms.values())) if terms else np.zeros((0, n))
-    return Response(len(groups), tuple(terms), coefficients, np.ascontiguousarray(poly.T), np.full(n, 1.0 / n))
+    return Response(size, tuple(terms), coefficients, np.ascontiguousarray(poly.T), np.full(n, 1.0 / n), members)
 
 
 def _active_response(ensemble: Ensemble, snapshot: Snapshot) -> tuple[list[list[int]], np.ndarray, np.ndarray]:
-    """Γ p of the groups that matter: columns of each group, coefficients (n, G, L, D+1) lowest power first, and p.
+    """Γ p of the groups that matter: their pre-activations, coefficients (n, G, L, D+1) lowest power first, and p.
 
     A pre-activation without gain, or one to which nothing responds (the gates at the zero fixed point), drops out,
     and so does a source that feeds none but such: their P and Q would be zero.
@@ -100,9 +117,7 @@ def _active_response(ensemble: Ensemble, snapshot: Snapshot) -> tuple[list[list[
         if not silent:
             break
         groups = [[k for k in members if k not in silent] for members in groups]
-    starts = np.cumsum([0] + [len(members) for members in groups])
-    numbered = [list(range(a, b)) for a, b in pairwise(starts)]
-    return numbered, gamma[..., ::-1], poly
+    return groups, gamma[..., ::-1], poly
 
 
 def _adjugate(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ The eigenvalue density of D N eigenvalues is normalised by N: it integrates to D
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +21,14 @@ from gatefield.numerics.estimates import Estimate, from_batches
 from gatefield.running.arguments import finite, positive, whole
 from gatefield.spectra import dyson
 from gatefield.spectra.response import Response, response_of
+from gatefield.spectra.self_energy import self_energies
 
 _NEURON_GROUPS = 16  # groups for errors where a snapshot has none of its own
 _RAYS = 49
 _RADII = 64
 _CIRCLE = 256
 _FEWEST_NEURONS = 4  # a component of the support that fewer sampled neurons make is sampling noise
-SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS Figs. 1f, 3f]
+SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS fig. 1f, fig. 3f]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,7 @@ class SpectralField:
     Attributes:
         points, value, residual: of the same shape.
         quantity: "density" (eigenvalues per unit area and neuron, atoms left out) or "resolvent" (E tr(λ − J)^{-1}/N).
+        solution: of the Dyson equation, at the distinct points among the images in the upper half plane.
     """
 
     quantity: str
@@ -64,11 +67,42 @@ class SpectralField:
     residual: np.ndarray
     ensemble: Ensemble
     snapshot: Snapshot
+    solution: dyson.Solution | None = field(default=None, repr=False)
 
     @property
     def converged(self) -> bool:
         """Whether the equations are solved at every point."""
         return bool(np.all(self.residual <= 1e-4))
+
+    @property
+    def p(self) -> np.ndarray:
+        """p_k at each point, pre-activations along the last axis; 0 outside the support [CKS 54–58].
+
+        The traces that make the self-energy: with Γ = V_s (λ − F_s)^{-1} F_x + V_x,
+
+            p_k = a_k² E[(Γ†p̂Γ (1 + q̂ Γ†p̂Γ)^{-1})_kk],   q_k = a_k² E[(Γ q̂ Γ† (1 + p̂ Γ q̂ Γ†)^{-1})_kk].
+
+        In the paper's letters p_k is −a_k² f_kk of F_11, and q_k/a_k² is f_kk of F_22. The equations give the product
+        p q alone; here Σ p = Σ q. A pre-activation without gain, or to which nothing responds, has 0.
+
+        Raises:
+            ValueError: a field that was not solved here.
+        """
+        return self._self_energies[0]
+
+    @property
+    def q(self) -> np.ndarray:
+        """q_k at each point, likewise [CKS 54–58]."""
+        return self._self_energies[1]
+
+    @cached_property
+    def _self_energies(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.solution is None:
+            raise ValueError("solution=None: p and q are those of fields that spectral_density or resolvent returns")
+        _, unique, back = _upper_half(self.points)
+        found = self_energies(self.ensemble, self.snapshot, unique, self.solution)
+        shape = (*self.points.shape, len(self.ensemble.gains))
+        return found[0][back].reshape(shape), found[1][back].reshape(shape)
 
     def to_dataset(self) -> Any:
         """As an `xarray.Dataset` over the points."""
@@ -80,8 +114,8 @@ class SpectralField:
 def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> SpectralField:
     """Density of eigenvalues at each point of `grid`, an array of complex numbers of any shape.
 
-    μ(λ) = (1/π) ∂G/∂λ̄, with [CKS 17, 32, 72–73] as special cases. It is symmetric about the real axis, and each pair
-    of mirrored points is solved once.
+    μ(λ) = (1/π) ∂G/∂λ̄ [CKS 12], with [CKS 17, 32, Prop. 13, 72–73] as special cases. It is symmetric about the
+    real axis, and each pair of mirrored points is solved once.
 
     Raises:
         ValueError: points that are not finite, or a snapshot of another cell.
@@ -90,11 +124,12 @@ def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> Spect
     response = response_of(ensemble, snapshot)
     solution = dyson.solve(response, unique)
     value = dyson.density(response, unique, solution)[back].reshape(points.shape)
-    return SpectralField("density", points, value, solution.residual[back].reshape(points.shape), ensemble, snapshot)
+    residual = solution.residual[back].reshape(points.shape)
+    return SpectralField("density", points, value, residual, ensemble, snapshot, solution)
 
 
 def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralField:
-    """G(λ) = E tr(λ − J)^{-1}/N at each point; D/λ far from the spectrum [CKS 27, 59].
+    """G(λ) = E tr(λ − J)^{-1}/N at each point; D/λ far from the spectrum [CKS Thm 8, 27, 59].
 
     Raises:
         ValueError: points that are not finite, or a snapshot of another cell.
@@ -104,13 +139,14 @@ def resolvent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> SpectralFi
     solution = dyson.solve(response, unique)
     value = dyson.trace_resolvent(response, unique, solution)[back].reshape(points.shape)
     value = np.where(points.imag < 0.0, np.conj(value), value)
-    return SpectralField("resolvent", points, value, solution.residual[back].reshape(points.shape), ensemble, snapshot)
+    residual = solution.residual[back].reshape(points.shape)
+    return SpectralField("resolvent", points, value, residual, ensemble, snapshot, solution)
 
 
 def support_exponent(ensemble: Ensemble, snapshot: Snapshot, points: Any) -> np.ndarray:
     """Log of the Perron eigenvalue of T(λ): positive inside the support, zero on the spectral curve.
 
-    Its zero set is [CKS 15] for the GRU and [CKS 31] for the LSTM.
+    Its zero set is that of S(λ), [CKS 15] (65–68 before averages are factorised) for the GRU and [CKS 31] for the LSTM.
     """
     points, unique, back = _upper_half(points)
     return dyson.log_perron(response_of(ensemble, snapshot), unique)[back].reshape(points.shape)
@@ -233,7 +269,7 @@ def _upper_half(points: Any) -> tuple[ComplexArray, ComplexArray, np.ndarray]:
 
 
 def spectral_curve(ensemble: Ensemble, snapshot: Snapshot, *, resolution: int = 240) -> SpectralCurve:
-    """Boundary of the support of the spectrum, as closed contours [CKS 15, 30].
+    """Boundary of the support of the spectrum, as closed contours [CKS Thm 1, 15, Cor. 9, 30].
 
     Args:
         ensemble: gives the gains.

@@ -33,7 +33,7 @@ class ZeroFixedPoint:
 
     @property
     def stable(self) -> bool:
-        """Whether small activity dies: spectral radius below 1 [CKS Cor. 3, 11]."""
+        """Whether small activity dies: spectral radius below 1 [CKS Cor. 3, 18, Cor. 11]."""
         return self.spectral_radius < 1.0
 
     @property
@@ -43,7 +43,7 @@ class ZeroFixedPoint:
 
 
 def zero_fixed_point(ensemble: Ensemble) -> ZeroFixedPoint:
-    """Closed form of the spectrum at the zero fixed point of a built-in cell [CKS 17–18, 32, Cor. 11].
+    """Closed form of the spectrum at the zero fixed point of a built-in cell [CKS Prop. 2, 17, Cor. 10, 32].
 
     Gates stand at σ(b), b their mean bias and current. Vanilla: centre 0, radius a φ'(0); leaky: 1 − δ, δ a φ'(0);
     GRU, either reset: σ(b_z), (1 − σ(b_z)) σ(b_r) a φ'(0); LSTM: σ(b_f), σ(b_o) σ(b_i) a φ'(0)², coupled with

@@ -1,4 +1,4 @@
-"""What theory says of networks at the start beside how they train: rows of [CKS Fig. 4], for sweeps."""
+"""What theory says of networks at the start beside how they train: rows of [CKS fig. 4], for sweeps."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def train_row(
 ) -> xr.Dataset:
     """Train networks of several values of one gain in one step, beside what theory says of them at the start.
 
-    A row of [CKS Fig. 4], as a sweep takes it: `gatefield sweep examples/training.toml --store training.zarr`.
+    A row of [CKS fig. 4], as a sweep takes it: `gatefield sweep examples/training.toml --store training.zarr`.
 
     Args:
         ensemble: with all other gains.

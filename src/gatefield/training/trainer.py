@@ -97,7 +97,7 @@ class Training:
     seconds: float = 0.0
 
     def epochs_to(self, accuracy: float) -> np.ndarray:
-        """The first epoch, from 1, whose training accuracy is as high; NaN where none is [CKS Fig. 4]."""
+        """The first epoch, from 1, whose training accuracy is as high; NaN where none is [CKS fig. 4]."""
         reached = self.accuracy >= accuracy
         return np.where(reached.any(axis=1), np.argmax(reached, axis=1) + 1.0, np.nan)
 
@@ -464,7 +464,7 @@ def throughput(
         steps: length of the sequences.
         examples: how many an epoch has.
         epochs: of a training.
-        networks: of a grid; by default 7 × 7 gains, two networks each [CKS Fig. 4].
+        networks: of a grid; by default 7 × 7 gains, two networks each [CKS fig. 4].
         repeats: steps that are timed; the fastest counts.
     """
     rng = np.random.default_rng(0)
