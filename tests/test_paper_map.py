@@ -59,6 +59,14 @@ def test_every_item_of_the_papers_has_its_place() -> None:
     assert "support_exponent" in page
 
 
+def test_what_has_a_function_has_a_test() -> None:
+    made = paper_map().paper_map(paper_map().texts(), (DOCS / "paper-items.toml").read_text(encoding="utf-8"))
+    items = [
+        (source, item) for source, paper in made.papers.items() for section in paper.sections for item in section.items
+    ]
+    assert not [f"{source} {item.key}" for source, item in items if item.functions and not item.tests]
+
+
 def test_what_belongs_to_an_item() -> None:
     made = paper_map().paper_map(FILES, ITEMS)
     assert not made.complaints
