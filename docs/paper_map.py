@@ -142,10 +142,11 @@ def _add_module(made: Map, path: str, text: str) -> None:
     tree = ast.parse(text)
     made.add(ast.get_docstring(tree) or "", path, "functions", [module])
     definitions = dict(_definitions(tree))
+    uses = _names_in(definitions)
     for name, node in definitions.items():
         docstring = ast.get_docstring(node) or ""
         if "[" in docstring:
-            public = [name] if _is_public(name) else [n for n in _users(definitions, name) if _is_public(n)]
+            public = [name] if _is_public(name) else [n for n in _users(uses, name) if _is_public(n)]
             made.add(docstring, path, "functions", [f"{module}.{n}" for n in public] or [module])
 
 
@@ -153,6 +154,7 @@ def _add_tests(made: Map, path: str, text: str) -> None:
     tree = ast.parse(text)
     made.add(ast.get_docstring(tree) or "", path, "tests", [path])
     definitions = dict(_definitions(tree))
+    uses = _names_in(definitions)
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     comments = [(t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT]
     for name, node in definitions.items():
@@ -160,7 +162,7 @@ def _add_tests(made: Map, path: str, text: str) -> None:
         own = [text for line, text in comments if start <= line <= (node.end_lineno or start)]
         said = "\n".join([ast.get_docstring(node) or "", *own])
         if "[" in said:
-            tests = [name] if name.startswith("test_") else _users(definitions, name)
+            tests = [name] if name.startswith("test_") else _users(uses, name)
             made.add(said, path, "tests", [f"{path}::{n}" for n in tests if n.startswith("test_")])
 
 
@@ -181,9 +183,12 @@ def _is_public(name: str) -> bool:
     return not any(part.startswith("_") for part in name.split("."))
 
 
-def _users(definitions: Mapping[str, Definition], name: str) -> list[str]:
-    """The functions that use one, or use one that does."""
-    uses = {n: {c.id for c in ast.walk(d) if isinstance(c, ast.Name)} for n, d in definitions.items()}
+def _names_in(definitions: Mapping[str, Definition]) -> dict[str, set[str]]:
+    return {n: {c.id for c in ast.walk(d) if isinstance(c, ast.Name)} for n, d in definitions.items()}
+
+
+def _users(uses: Mapping[str, set[str]], name: str) -> list[str]:
+    """The functions that use one, or use one that does, given the names in each."""
     found, new = {name}, {name}
     while new:
         new = {n for n, names in uses.items() if names & new} - found

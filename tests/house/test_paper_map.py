@@ -51,12 +51,26 @@ def paper_map() -> ModuleType:
     return module
 
 
+@cache
+def whole_map() -> Any:
+    return paper_map().paper_map(paper_map().texts(), (DOCS / "paper-items.toml").read_text(encoding="utf-8"))
+
+
 def test_every_item_of_the_papers_has_its_place() -> None:
-    made = paper_map().paper_map(paper_map().texts(), (DOCS / "paper-items.toml").read_text(encoding="utf-8"))
-    assert not made.complaints
-    page = paper_map().page_of(made)
+    assert not whole_map().complaints
+    page = paper_map().page_of(whole_map())
     assert '<span id="cks-15">(15)</span>' in page
     assert "support_exponent" in page
+
+
+def test_what_has_a_function_has_a_test() -> None:
+    items = [
+        (source, item)
+        for source, paper in whole_map().papers.items()
+        for section in paper.sections
+        for item in section.items
+    ]
+    assert not [f"{source} {item.key}" for source, item in items if item.functions and not item.tests]
 
 
 def test_what_belongs_to_an_item() -> None:

@@ -186,7 +186,7 @@ class Reduced:
 
 
 def reduced(gain: float, bias_std: float = 0.0) -> Reduced:
-    """The reduced model of an LSTM, as a flow (and as a map: `.map`), without sampling.
+    """The reduced model of an LSTM, as a flow (and as a map: `.map`), without sampling [EOC 3–6, 8–9].
 
     Args:
         gain: g of the notes, up to 12; half of it is the gain in Sompolinsky, Crisanti and Sommers' units.

@@ -129,6 +129,8 @@ def mean_field(
 ) -> MeanField:
     """Sample the mean field of `ensemble` from a random start and average over the second half of the run.
 
+    The processes of [CKS 9, 36–43, 48–51], for any cell.
+
     Args:
         ensemble: the random networks.
         steps: length of the run, at least 8.

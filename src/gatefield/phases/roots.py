@@ -125,7 +125,7 @@ def excess_curve(ensemble: Ensemble, *, low: float = 1e-6) -> ExcessCurve:
 
 
 def fixed_points(ensemble: Ensemble) -> list[FixedPoint]:
-    """Every static solution of the mean field, in order of variance.
+    """Every static solution of the mean field, in order of variance [CKS 10].
 
     Raises:
         ValueError: a current that varies in time, or a cell whose static state no single source determines.
