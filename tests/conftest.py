@@ -42,6 +42,7 @@ def gatefield(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(compile_cache, "keep_bytecode", lambda: None)  # a setting of Python for the whole process
 
     def run(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["gatefield", *arguments])

@@ -163,6 +163,55 @@ def test_workers_follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert compile_cache.for_workers() == said
 
 
+# ---- bytecode ----
+
+LOADING = """
+import sys
+from gatefield.compile_cache import keep_bytecode
+keep_bytecode()
+import gatefield.currents
+print(sys.dont_write_bytecode, sys.pycache_prefix)
+"""
+
+
+def loaded(first: str = "", **environment: str) -> list[str]:
+    """Whether Python then writes no bytecode, and where it writes it."""
+    said = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
+    done = subprocess.run(
+        [sys.executable, "-c", first + LOADING],
+        capture_output=True, text=True, check=False, timeout=120, env=said | environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_bytecode_is_kept_where_python_does_not(folder: Path) -> None:
+    if compile_cache._python_keeps_it():
+        pytest.skip("JAX has been installed with its bytecode, or loaded by a Python that keeps it")
+    assert loaded(PYTHONDONTWRITEBYTECODE="1") == ["False", str(folder / "bytecode")]
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.pyc")}
+    assert any("currents" in path.name for path in kept)
+    loaded(PYTHONDONTWRITEBYTECODE="1")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.pyc")} == kept
+    clear(folder)
+    assert not folder.exists()
+
+
+def test_bytecode_and_a_disk_that_fills(folder: Path) -> None:
+    pytest.importorskip("resource")
+    loaded("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))", PYTHONDONTWRITEBYTECODE="1")
+    assert not [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size == 200]
+    loaded(PYTHONDONTWRITEBYTECODE="1")
+
+
+def test_bytecode_is_left_to_python(folder: Path, tmp_path: Path) -> None:
+    """Where the user has said where it goes, or wants none of it."""
+    elsewhere = str(tmp_path / "elsewhere")
+    assert loaded(PYTHONPYCACHEPREFIX=elsewhere) == ["False", elsewhere]
+    assert loaded(PYTHONDONTWRITEBYTECODE="1", GATEFIELD_CACHE="off") == ["True", "None"]
+    assert not folder.exists()
+
+
 # ---- what is kept ----
 
 
@@ -251,15 +300,15 @@ def test_a_folder_that_others_may_write_is_not_used(folder: Path, compiled: Comp
 def test_what_is_used_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the entries go that were not used for longest; and what killed writers left."""
     monkeypatch.setattr(compile_cache, "LIMIT", 10_000)
-    entries = Entries(tmp_path / "machine")
+    entries = Entries(tmp_path / "compiled" / "machine")
     for key in "abcdefgh":
         entries.put(key, bytes(1_500))
     for age, path in enumerate(sorted(tmp_path.rglob("*.xla"))):
         os.utime(path, (1e9 - age, 1e9 - age))
-    (tmp_path / "machine" / "left.part").touch()
-    os.utime(tmp_path / "machine" / "left.part", (1e9, 1e9))
+    (tmp_path / "compiled" / "machine" / "left.part").touch()
+    os.utime(tmp_path / "compiled" / "machine" / "left.part", (1e9, 1e9))
     assert entries.get("a") == bytes(1_500)
-    Entries(tmp_path / "machine").put("i", bytes(1_500))
+    Entries(tmp_path / "compiled" / "machine").put("i", bytes(1_500))
     assert entries.get("a") == bytes(1_500)
     assert sum(entries.get(key) is not None for key in "abcdefghi") == 6
     assert not list(tmp_path.rglob("*.part"))

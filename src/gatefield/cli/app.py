@@ -45,6 +45,7 @@ def main() -> NoReturn:
     try:
         command, given, _ = app.parse_args(exit_on_error=False, print_error=False)
         if command in COMMANDS and command not in COMPILE_NOTHING:
+            compile_cache.keep_bytecode()
             compile_cache.turn_on()
         command(*given.args, **given.kwargs)
     except CycloptsError as error:

@@ -1,14 +1,18 @@
-"""Compiled code kept between runs, in the user's cache folder: off until `turn_on` is called, as the command does.
+"""Compiled code kept between runs, in the user's cache folder: off until it is turned on, as the command does.
 
 JAX's own file cache writes in place, keeps what is broken and warns of what it cannot read. This one takes its place:
 entries appear whole and carry a checksum, what does not match is compiled anew and replaced, and a folder that cannot
 be read or written, or a full disk, only costs the time of compiling.
+
+Where Python itself keeps no bytecode beside the modules that it loads (told not to by PYTHONDONTWRITEBYTECODE, as in
+many containers, or not allowed to), compiling these takes longer than all else at a start; then it is kept here, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import platform
 import sys
@@ -16,13 +20,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "GATEFIELD_CACHE"
 LIMIT = 2**30  # bytes; beyond them entries go, first those that were not used for longest
 _KEPT = 0.8  # share of the limit down to which they go
-_OURS = "compiled"  # the folder within the cache folder
+_OURS, _BYTECODE = "compiled", "bytecode"  # folders within the cache folder
 _SUFFIX, _UNFINISHED = ".xla", ".part"
+_KEPT_SUFFIXES = (_SUFFIX, ".pyc", _UNFINISHED)
 _MAGIC = b"gatefield 1\n"
 _SWEEP_EVERY = 200  # entries written
 _HOUR = 3600.0
@@ -91,6 +98,28 @@ def turn_off() -> None:
         _in_use = None
 
 
+def keep_bytecode() -> None:
+    """Keep the bytecode of the modules that this process loads from now on, where Python does not keep it itself."""
+    folder = cache_folder()
+    if folder is None or sys.pycache_prefix is not None or _python_keeps_it() or not _usable(folder / _BYTECODE):
+        return
+    SourceFileLoader.set_data = _set_data
+    sys.pycache_prefix, sys.dont_write_bytecode = str(folder / _BYTECODE), False
+
+
+def _set_data(self: SourceFileLoader, path: str, data: Any, *, _mode: int = 0o666) -> None:  # noqa: ARG001
+    """Write bytecode; Python's own way does not notice when a disk fills in the middle."""
+    _write_whole(Path(path), bytes(data))
+
+
+def _python_keeps_it() -> bool:
+    """Whether there is bytecode of what takes longest to load, or will be once it is loaded."""
+    found = importlib.util.find_spec("jax")
+    if found is None or found.cached is None or Path(found.cached).exists():
+        return True
+    return not sys.dont_write_bytecode and os.access(Path(found.cached).parents[1], os.W_OK)
+
+
 def for_workers() -> dict[str, str]:
     """What the environment of a worker process must say for `follow` to do there what was done here."""
     return {} if _in_use is None else {_FOLLOW: "1"}
@@ -152,7 +181,7 @@ class Entries:
         """Keep a value, unless the folder takes nothing more."""
         if self._writable:
             if self._written % _SWEEP_EVERY == 0:
-                _sweep(self._path.parent)
+                _sweep(self._path.parents[1])
             self._written += 1
             self._writable = _write_whole(self._at(key), _header(value) + value)
 
@@ -186,7 +215,7 @@ def _write_whole(path: Path, content: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Usage:
-    """How many entries there are, and their bytes."""
+    """How many functions of JAX there are, and the bytes of all."""
 
     entries: int
     size: int
@@ -194,25 +223,26 @@ class Usage:
 
 def usage(folder: Path) -> Usage:
     """What a cache folder holds, for whatever machines."""
-    sizes = [told.st_size for path, told in _files(folder / _OURS) if path.suffix == _SUFFIX]
-    return Usage(len(sizes), sum(sizes))
+    files = list(_files(folder))
+    return Usage(sum(path.suffix == _SUFFIX for path, _ in files), sum(told.st_size for _, told in files))
 
 
 def clear(folder: Path) -> Usage:
     """Remove what is ours from a cache folder, and the folders that are empty then; what was removed."""
     count = size = 0
-    for path, told in _files(folder / _OURS):
+    for path, told in _files(folder):
         path.unlink(missing_ok=True)
         count, size = count + (path.suffix == _SUFFIX), size + told.st_size
-    for place in (*(folder / _OURS).glob("*/"), folder / _OURS, folder):
+    folders = [path for name in (_OURS, _BYTECODE) for path in (folder / name, *(folder / name).rglob("*/"))]
+    for place in (*sorted(folders, reverse=True), folder):
         with contextlib.suppress(OSError):  # not empty, or not there
             place.rmdir()
     return Usage(count, size)
 
 
-def _sweep(root: Path) -> None:
+def _sweep(folder: Path) -> None:
     """Bring the cache below its limit, and remove what writers that were killed have left."""
-    files, now = list(_files(root)), time.time()
+    files, now = list(_files(folder)), time.time()
     total, kept = sum(told.st_size for _, told in files), LIMIT
     for path, told in sorted(files, key=lambda file: file[1].st_mtime):
         left = path.suffix == _UNFINISHED and told.st_mtime < now - _HOUR
@@ -223,8 +253,8 @@ def _sweep(root: Path) -> None:
                 total -= told.st_size
 
 
-def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    for suffix in (_SUFFIX, _UNFINISHED):
-        for path in root.glob(f"*/*{suffix}"):
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in (*(folder / _OURS).glob("*/*"), *(folder / _BYTECODE).rglob("*")):
+        if path.suffix in _KEPT_SUFFIXES:
             with contextlib.suppress(OSError):  # gone in the meantime
                 yield path, path.stat()
