@@ -167,9 +167,9 @@ def test_workers_follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 LOADING = """
 import sys
-from gatefield.compile_cache import keep_bytecode
+from gatefield.running.compile_cache import keep_bytecode
 keep_bytecode()
-import gatefield.currents
+import gatefield.cells.currents
 print(sys.dont_write_bytecode, sys.pycache_prefix)
 """
 
