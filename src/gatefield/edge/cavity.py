@@ -19,17 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, whole
 from gatefield.running.progress import track
 
 
-@dataclass(frozen=True, eq=False)
-class CavityTerms:
+@dataclass(frozen=True, eq=False, repr=False)
+class CavityTerms(Result):
     """Parts of a neuron's input by network size, (sizes,) each; errors are between networks.
 
     Attributes:
@@ -53,11 +54,13 @@ class CavityTerms:
     memory: Estimate
     rest: Estimate
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        estimates = ("bulk", "expected", "mean", "memory", "rest")
-        plain = {name: getattr(self, name) for name in ("gain", "networks", "steps", "seed")}
-        return plain | {"sizes": self.sizes.tolist(), **{name: getattr(self, name).as_json() for name in estimates}}
+    def description(self) -> Description:
+        names = ("bulk", "expected", "mean", "memory", "rest")
+        return Description(
+            quantities={name: Quantity(getattr(self, name), ("size",), source="EOC §3.1") for name in names},
+            coordinates={"size": Quantity(self.sizes, units="neurons", json="sizes")},
+            facts={name: getattr(self, name) for name in ("gain", "networks", "steps", "seed")},
+        )
 
 
 def cavity_terms(

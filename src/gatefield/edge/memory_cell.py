@@ -12,10 +12,12 @@ from scipy.special import expit
 from gatefield.cells.builtin import LSTM
 from gatefield.cells.ensemble import repr_cell
 from gatefield.cells.snapshot import Snapshot
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 
-@dataclass(frozen=True, eq=False)
-class CellAverage:
+@dataclass(frozen=True, eq=False, repr=False)
+class CellAverage(Result):
     """c_{t+1} = A ((1 − α) c_t + α c̃), of n neurons [EOC §2 gain, 1].
 
     Attributes:
@@ -29,6 +31,12 @@ class CellAverage:
     share: np.ndarray
     memory: np.ndarray
     candidate: np.ndarray
+
+    def description(self) -> Description:
+        sources = {"gain": "EOC §2, A_t", "share": "EOC §2, α_t", "memory": "c_t", "candidate": "φ(y)", "next": "EOC 1"}
+        return Description(
+            quantities={name: Quantity(getattr(self, name), ("neuron",), source=s) for name, s in sources.items()}
+        )
 
     @property
     def next(self) -> np.ndarray:

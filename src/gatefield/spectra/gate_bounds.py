@@ -16,6 +16,8 @@ from gatefield.cells.builtin import GRU, LSTM
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, positive
 from gatefield.spectra.limits import forget_gate_limit
 
@@ -120,8 +122,8 @@ def input_gate_radius_bound(ensemble: Ensemble, *, variance: float) -> float:
 # ---- the LSTM's output gate ----
 
 
-@dataclass(frozen=True)
-class OutputGate:
+@dataclass(frozen=True, eq=False, repr=False)
+class OutputGate(Result):
     """E q_t and E p_t of an LSTM whose output gate alone has weights.
 
     Attributes:
@@ -133,6 +135,15 @@ class OutputGate:
     q: float
     law: float
     bound: float
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "q": Quantity(self.q, source="CKS 149"),
+                "law": Quantity(self.law, source="CKS 150–151"),
+                "bound": Quantity(self.bound, source="CKS 148"),
+            }
+        )
 
 
 def output_gate(ensemble: Ensemble, *, variance: float, cell_square: float) -> OutputGate:

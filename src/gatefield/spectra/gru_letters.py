@@ -20,11 +20,13 @@ from gatefield.cells.builtin import GRU
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.algebra import ComplexArray
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.spectra.spectrum import SpectralField
 
 
-@dataclass(frozen=True, eq=False)
-class GRUEquations:
+@dataclass(frozen=True, eq=False, repr=False)
+class GRUEquations(Result):
     """[CKS 59–64] at points inside the support of a GRU's spectrum.
 
     Attributes:
@@ -40,6 +42,17 @@ class GRUEquations:
     y: np.ndarray
     resolvent: ComplexArray
     residual: np.ndarray
+
+    def description(self) -> Description:
+        letters = {name: Quantity(getattr(self, name), ("point",), source="CKS 61–64") for name in ("q", "x", "y")}
+        return Description(
+            quantities={
+                **letters,
+                "resolvent": Quantity(self.resolvent, ("point",), source="CKS 59"),
+                "residual": Quantity(self.residual, ("point",)),
+                "points": Quantity(self.points, ("point",)),
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,8 @@ from scipy.special import erfcx, expit, ndtr
 from gatefield.cells.ensemble import Ensemble
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.quadrature import gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import finite, positive
 from gatefield.spectra.limits import BinaryGateSpectrum, update_gate_limit
 
@@ -38,8 +40,8 @@ def binary_gate_resolvent(limit: BinaryGateSpectrum, points: Any) -> ComplexArra
     return np.asarray(limit.zeros / z + limit.ones / (z - 1.0) + limit.disc * disc, np.complex128)
 
 
-@dataclass(frozen=True)
-class HardTanhGRU:
+@dataclass(frozen=True, eq=False, repr=False)
+class HardTanhGRU(Result):
     """A hard-tanh GRU without reset gate at a fixed point.
 
     Attributes:
@@ -52,6 +54,17 @@ class HardTanhGRU:
     reach: float
     mean: float
     std: float
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "linear": Quantity(self.linear, source="CKS 77"),
+                "reach": Quantity(self.reach, source="σ(b_r) a_h"),
+                "mean": Quantity(self.mean),
+                "std": Quantity(self.std),
+                "implicit_at_one": Quantity(self.implicit_at_one, source="CKS 83"),
+            }
+        )
 
     def implicit(self, points: Any) -> np.ndarray:
         """F(λ) [CKS 76], 0 outside the support."""
@@ -119,8 +132,8 @@ def hard_tanh_gru(ensemble: Ensemble, *, variance: float) -> HardTanhGRU:
     return HardTanhGRU(linear, reach, float(ensemble.means[k]), std)
 
 
-@dataclass(frozen=True)
-class AccumulationTerms:
+@dataclass(frozen=True, eq=False, repr=False)
+class AccumulationTerms(Result):
     """ε G(1 + ε) for ε = e^{−ã c + iθ}, ã = a_z √C_h large and b_z = 0, by regions of the update gate.
 
     ζ = −ã x; regions I: x < −c, II: −c < x < −c/2, III: −c/2 < x < 0, IV: x > 0. Each is given times ε, so that its
@@ -134,6 +147,18 @@ class AccumulationTerms:
 
     linear: tuple[complex, complex, complex, complex]
     saturated: tuple[complex, complex]
+
+    def description(self) -> Description:
+        saturated = dict(zip(("I", "II–IV"), self.saturated, strict=True))
+        return Description(
+            quantities={
+                "linear": Quantity(
+                    dict(zip(("I", "II", "III", "IV"), self.linear, strict=True)), ("region",), source="CKS 86–89"
+                ),
+                "saturated": Quantity(saturated, ("saturated_region",), source="CKS 90"),
+                "total": Quantity(self.total, source="CKS 84–85"),
+            }
+        )
 
     @property
     def total(self) -> complex:

@@ -15,10 +15,12 @@ from gatefield.cells.builtin import LSTM
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.algebra import ComplexArray
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 
-@dataclass(frozen=True, eq=False)
-class LSTMNeurons:
+@dataclass(frozen=True, eq=False, repr=False)
+class LSTMNeurons(Result):
     """What the spectrum depends on of each of n neurons: one row of [CKS 28, 127].
 
     Attributes:
@@ -30,6 +32,15 @@ class LSTMNeurons:
     forget: np.ndarray
     q: np.ndarray
     p: np.ndarray
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "forget": Quantity(self.forget, ("neuron",), source="f_t"),
+                "q": Quantity(self.q, ("neuron",), source="CKS 28, 127"),
+                "p": Quantity(self.p, ("neuron",), source="CKS 28, 127"),
+            }
+        )
 
     def boundary(self, points: Any) -> np.ndarray:
         """S(λ) = E q/|λ|² + E[p/|λ − f|²] − 1: 0 on the spectral curve, negative outside [CKS 31, 34, 129, 134, 147].
