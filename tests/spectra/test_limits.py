@@ -194,7 +194,7 @@ def test_binary_forget_gate_fails_in_a_running_network() -> None:
 
 
 def test_mass_of_a_binary_spectrum() -> None:
-    limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0)
+    limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0, ensemble=gf.Ensemble(gf.GRU()))
     assert limit.mass(1.0) == pytest.approx(0.2 + 0.5 / 4)
     assert limit.mass(1.5) == pytest.approx(0.5 + 0.5 * 1.5**2 / 4)
     assert limit.mass(3.0) == pytest.approx(1.0)
@@ -248,7 +248,9 @@ def test_refusals(call: Callable[[], object], message: str) -> None:
 # ---- slow modes ----
 
 
-@pytest.mark.filterwarnings("ignore::gatefield.spectra.dyson.UnsolvedWarning")  # where few sampled gates lie near the circle
+@pytest.mark.filterwarnings(
+    "ignore::gatefield.spectra.dyson.UnsolvedWarning"
+)  # where few sampled gates lie near the circle
 @pytest.mark.parametrize("beta", [0.0, 0.2, -0.15])
 def test_slow_modes_at_a_fixed_point(beta: float) -> None:
     """A fixed point of the tanh GRU; at β ≠ 0 the printed form, without b_z, is far off."""
