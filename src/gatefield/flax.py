@@ -14,7 +14,7 @@ from gatefield.cells.cell import tanh
 from gatefield.layers.checkpoints import flatten, read_layers
 from gatefield.layers.conventions import FLAX, Found, find, is_leaf, leaves_of
 from gatefield.layers.diagnosis import Diagnoses, diagnose_layers
-from gatefield.layers.initialisation import Initialisations, achieved, initialize_layer
+from gatefield.layers.initialisation import Initialisation, Initialisations, achieved, initialize_layer
 from gatefield.layers.layer import Layer, inputs_by_layer
 
 try:
@@ -83,14 +83,14 @@ def initialize_(
         raise ValueError("model must be an nnx module; for linen's variables use initialize, which returns new ones")
     parts = cells_of(model)
     fed = inputs_by_layer({name: part.read() for name, part in parts.items()}, inputs)
-    found = Initialisations()
+    found: dict[str, Initialisation] = {}
     for i, (name, part) in enumerate(parts.items()):
         made = initialize_layer(part.read(), target=target, inputs=fed[name], seed=seed + i, **options)
         part.write(made.layer)
         written = part.read()
         measured = achieved(written, made.target, fed[name], seed=seed + i + 1)
         found[name] = replace(made, layer=written, achieved=measured)
-    return found
+    return Initialisations(found)
 
 
 def initialize(
@@ -115,7 +115,8 @@ def initialize(
     arrays = {key: value for key, value in flat.items() if is_leaf(key)}
     cells, layers = find({key: np.shape(value) for key, value in arrays.items()}), read_layers(variables)
     fed = inputs_by_layer(layers, inputs)
-    found, new = Initialisations(), {}
+    found: dict[str, Initialisation] = {}
+    new: dict[str, Any] = {}
     for i, (name, cell) in enumerate(cells.items()):
         made = initialize_layer(layers[name], target=target, inputs=fed[name], seed=seed + i, **options)
         shapes = {leaf: arrays[key].shape for leaf, key in cell.keys.items()}
@@ -124,7 +125,7 @@ def initialize(
         new |= changed
         layer = cell.read(changed)
         found[name] = replace(made, layer=layer, achieved=achieved(layer, made.target, fed[name], seed=seed + i + 1))
-    return _replaced(variables, new), found
+    return _replaced(variables, new), Initialisations(found)
 
 
 def _replaced(tree: Mapping[str, Any], new: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gatefield.cells.cell import Activation, relu, tanh
 from gatefield.layers.checkpoints import as_array, read_layers
 from gatefield.layers.conventions import TORCH, Found, layer_name, refuse_bidirectional, refuse_projections
 from gatefield.layers.diagnosis import Diagnoses, diagnose_layers
-from gatefield.layers.initialisation import Initialisations, achieved, initialize_layer
+from gatefield.layers.initialisation import Initialisation, Initialisations, achieved, initialize_layer
 from gatefield.layers.layer import Layer
 from gatefield.running.arguments import whole
 
@@ -97,7 +97,7 @@ def initialize_(
         raise ValueError(f"model={type(model).__name__} must be a module, whose weights can be set in place")
     parts = recurrent_modules(model)
     order = list(parts) if inputs is None else _order(model, parts, inputs)
-    found = Initialisations()
+    found: dict[str, Initialisation] = {}
     fed: Any = None
     for i, name in enumerate(order):
         part = parts[name]
@@ -108,7 +108,7 @@ def initialize_(
         part.write(made.layer)
         written = part.read()
         found[name] = replace(made, layer=written, achieved=achieved(written, made.target, fed, seed=seed + i + 1))
-    return found
+    return Initialisations(found)
 
 
 def _order(model: Any, parts: Mapping[str, Part], inputs: Any) -> list[str]:

@@ -94,7 +94,7 @@ def complaints(texts: dict[str, str]) -> list[str]:
     wrong += [f"{file}: a file is named by what it is about" for file in texts if file.split(".")[-1] in VAGUE]
     known = set(texts) | set(FOLDERS)
     imports = [i for file, text in texts.items() for i in imports_of(file, text, known)]
-    for i in (i for i in imports if "results.datasets" not in i[:2]):
+    for i in imports:
         below, here = rank(i.target), rank(i.source)
         if below is None:
             wrong.append(f"{i}: take the name from its own file")
@@ -102,7 +102,7 @@ def complaints(texts: dict[str, str]) -> list[str]:
             wrong.append(f"{i}: up")
         elif parted(i):
             wrong.append(f"{i}: theory and networks know nothing of each other")
-    return wrong + circles([i for i in imports if "results.datasets" not in i[:2]])
+    return wrong + circles(imports)
 
 
 def parted(i: Import) -> bool:

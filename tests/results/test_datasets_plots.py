@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 import gatefield as gf
-from gatefield.plots import spectra as plots
+from gatefield import plots
 from gatefield.reports.ensembles import SpectrumReport, spectrum_report
 
 # An LSTM, for its two state variables; a white current, for the descriptions.

@@ -195,7 +195,7 @@ def test_binary_forget_gate_fails_in_a_running_network() -> None:
 
 
 def test_mass_of_a_binary_spectrum() -> None:
-    limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0)
+    limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0, ensemble=gf.Ensemble(gf.GRU()))
     assert limit.mass(1.0) == pytest.approx(0.2 + 0.5 / 4)
     assert limit.mass(1.5) == pytest.approx(0.5 + 0.5 * 1.5**2 / 4)
     assert limit.mass(3.0) == pytest.approx(1.0)

@@ -14,6 +14,8 @@ from gatefield.cells.snapshot import Snapshot
 from gatefield.chaos.largest import lyapunov_max
 from gatefield.meanfield.sampled import mean_field
 from gatefield.numerics.estimates import Estimate
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, known_names, positive, whole
 from gatefield.spectra.spectrum import spectral_radius
 
@@ -23,8 +25,8 @@ _WIDEST = (1e-3, 1e3)
 _SLOW = 6.0
 
 
-@dataclass(frozen=True, eq=False)
-class CriticalGain:
+@dataclass(frozen=True, eq=False, repr=False)
+class CriticalGain(Result):
     """A gain at which a quantity changes sign.
 
     Attributes:
@@ -36,7 +38,7 @@ class CriticalGain:
         gains, values, errors: where the quantity was evaluated, in order of gain: λ_max, or the log of the radius.
         jump: whether the quantity jumps across zero, by more than its errors and the bracket's width explain: two
             states coexist, and the start decides.
-        converged: whether both runs at the ends of the last bracket were settled.
+        messages: where runs at the ends of the last bracket were not settled.
     """
 
     value: float
@@ -47,24 +49,22 @@ class CriticalGain:
     values: np.ndarray
     errors: np.ndarray
     jump: bool
-    converged: bool
     ensemble: Ensemble
 
     def __str__(self) -> str:
         return f"{Estimate(self.value, self.error)}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "ensemble": self.ensemble.describe(),
-            "name": self.name,
-            "target": self.target,
-            "critical_gain": Estimate(self.value, self.error).as_json(),
-            "gains": self.gains.tolist(),
-            "values": Estimate(self.values, self.errors).as_json(),
-            "jump": self.jump,
-            "converged": self.converged,
-        }
+    def description(self) -> Description:
+        units = "1/step" if self.target == "lyapunov_max" else "1"
+        return Description(
+            quantities={
+                "value": Quantity(Estimate(self.value, self.error), json="critical_gain"),
+                "jump": Quantity(self.jump),
+                "gains": Quantity(self.gains, ("evaluation",)),
+                "values": Quantity(Estimate(self.values, self.errors), ("evaluation",), units),
+            },
+            facts={"ensemble": self.ensemble, "name": self.name, "target": self.target},
+        )
 
 
 def critical_gain(
@@ -129,8 +129,10 @@ def critical_gain(
         value, error, jump = _crossing(min(a, b), max(a, b), known)
     gains = np.array(sorted(known))
     values, errors = (np.array([getattr(known[g], what) for g in gains]) for what in ("value", "error"))
-    converged = exact or (known[a].settled and known[b].settled)
-    return CriticalGain(float(value), float(error), name, target, gains, values, errors, jump, converged, ensemble)
+    messages = () if exact else _unsettled(known, sorted((a, b)))
+    return CriticalGain(
+        float(value), float(error), name, target, gains, values, errors, jump, ensemble, messages=messages
+    )
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,11 @@ class _Point:
     value: float
     error: float
     settled: bool
+
+
+def _unsettled(known: dict[float, _Point], ends: list[float]) -> tuple[str, ...]:
+    """What to say of the ends of the last bracket."""
+    return tuple(f"the run at a gain of {g:.4g} has not settled; increase steps" for g in ends if not known[g].settled)
 
 
 def _quantity(ensemble: Ensemble, name: str, target: str, options: dict[str, Any]) -> Callable[[float], _Point]:

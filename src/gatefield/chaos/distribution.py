@@ -10,7 +10,7 @@ window do. Short windows of many more neurons take away most of what is due to t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,9 @@ from gatefield.chaos.curves import Curve, Family, Level
 from gatefield.chaos.histories import Histories, histories_of
 from gatefield.chaos.largest import LargestExponent, largest_exponent, runs_with_growth
 from gatefield.chaos.ring import Edge, Ring, solve, solve_path
-from gatefield.numerics.estimates import Estimate, from_batches, plain
+from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 from gatefield.running.progress import progress
 
@@ -43,8 +45,8 @@ _SINGLE_STEPS = 16_000
 _TOLERANCE = 1e-4  # residual with which a point counts as solved
 
 
-@dataclass(frozen=True, eq=False)
-class LyapunovDistribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class LyapunovDistribution(Result):
     """Lyapunov exponents of an infinite network, per step; dimension and entropy are per neuron.
 
     Values are extrapolated in the window. Errors hold the scatter of sixteen groups of neurons, and what the window
@@ -62,7 +64,6 @@ class LyapunovDistribution:
         largest: the same by the tangent mean field, without windows; its `field` is the state.
         determinant: E log|det J|/(D N) of single steps: what `mean` must be. −∞ where directions vanish.
         residual: largest of the equations' residuals.
-        message: what is wrong and what to change; empty where nothing is.
     """
 
     ensemble: Ensemble
@@ -76,18 +77,12 @@ class LyapunovDistribution:
     largest: LargestExponent
     determinant: Estimate
     residual: float
-    message: str
     _family: Family
 
     @property
     def points(self) -> int:
         """How many s."""
         return len(self.s)
-
-    @property
-    def converged(self) -> bool:
-        """Whether `message` is empty."""
-        return not self.message
 
     @property
     def _states(self) -> int:
@@ -130,30 +125,26 @@ class LyapunovDistribution:
         left = 0.3 * float(self._family.best.below(self.s[0])) / tail if np.isfinite(tail) else 0.0
         return Estimate(found.value, float(np.hypot(found.error, left)))
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text, each number with its error as {"value", "error"}."""
-        named = ("edge", "kaplan_yorke_dimension", "entropy_rate", "fraction_positive", "mean", "determinant")
-        return {
-            "ensemble": self.ensemble.describe(),
-            "regime": self.largest.field.regime,
-            "s": plain(self.s),
-            "fraction_below": self.fraction.as_json(),
-            "window_effect": plain(self.window_effect),
-            **{name: getattr(self, name).as_json() for name in named},
-            "lyapunov_max": Estimate(self.largest.value, self.largest.error).as_json(),
-            "window": self.window,
-            "samples": self.samples,
-            "seed": self.seed,
-            "residual": self.residual,
-            "converged": self.converged,
-            "message": self.message,
-        }
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset`: the fraction below each s, and what follows from it."""
-        from gatefield.results.datasets import lyapunov_distribution_dataset
-
-        return lyapunov_distribution_dataset(self)
+    def description(self) -> Description:
+        largest = Estimate(self.largest.value, self.largest.error)
+        return Description(
+            quantities={
+                "edge": Quantity(self.edge, units="1/step"),
+                "lyapunov_max": Quantity(largest, units="1/step", source=self.largest.route),
+                "kaplan_yorke_dimension": Quantity(self.kaplan_yorke_dimension, units="1/neuron"),
+                "entropy_rate": Quantity(self.entropy_rate, units="nats/step/neuron"),
+                "fraction_positive": Quantity(self.fraction_positive),
+                "mean": Quantity(self.mean, units="1/step"),
+                "determinant": Quantity(self.determinant, units="1/step"),
+                "fraction_below": Quantity(self.fraction, ("s",), source="Dyson equation over a window of steps"),
+                "window_effect": Quantity(self.window_effect, ("s",)),
+            },
+            coordinates={"s": Quantity(self.s, units="1/step", json="s")},
+            facts={
+                "ensemble": self.ensemble, "regime": self.largest.field.regime, "window": self.window,
+                "samples": self.samples, "seed": self.seed, "residual": self.residual, "message": self.message,
+            },
+        )  # fmt: skip
 
 
 def lyapunov_spectrum(
@@ -298,11 +289,10 @@ def _solved(
         largest=largest,
         determinant=_determinant(sampled.pool),
         residual=worst,
-        message="",
         _family=family,
     )
-    object.__setattr__(result, "message", _complaint(result))
-    return result
+    complaint = _complaint(result)
+    return replace(result, messages=(complaint,)) if complaint else result
 
 
 def _level(

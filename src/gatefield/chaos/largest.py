@@ -25,6 +25,8 @@ from gatefield.cells.tracing import next_state, source_values, structure
 from gatefield.meanfield.causal import Bases, add_recurrent, causal_scan, extend_basis, noise_of, sample_start
 from gatefield.meanfield.sampled import MeanField, run_batches, summarise
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 from gatefield.spectra.spectrum import spectral_radius
 
@@ -32,8 +34,8 @@ from gatefield.spectra.spectrum import spectral_radius
 _CLEAR = 3.0
 
 
-@dataclass(frozen=True, eq=False)
-class LargestExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class LargestExponent(Result):
     """The largest Lyapunov exponent of an infinite network, per step.
 
     Attributes:
@@ -43,7 +45,7 @@ class LargestExponent:
         route: "tangent mean field", or "spectral radius" at rest, where λ_max = log ρ(J).
         growth: log of the growth of a perturbation's length at each step of the tangent pass, mean over batches.
         field: the state along which it was taken, regime included.
-        converged: whether state and growth are stationary; `message` says what to change where they are not.
+        messages: what of state and growth is not stationary, and what to change.
     """
 
     value: float
@@ -52,8 +54,6 @@ class LargestExponent:
     route: str
     growth: Estimate
     field: MeanField
-    converged: bool
-    message: str
 
     @property
     def ensemble(self) -> Ensemble:
@@ -63,27 +63,20 @@ class LargestExponent:
     def __str__(self) -> str:
         return f"{Estimate(self.value, self.error)} per step: {self.verdict}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "ensemble": self.ensemble.describe(),
-            "lyapunov_max": Estimate(self.value, self.error).as_json(),
-            "verdict": self.verdict,
-            "regime": self.field.regime,
-            "route": self.route,
-            "converged": self.converged,
-            "message": self.message,
-            "steps": self.field.steps,
-            "samples": self.field.samples,
-            "batches": self.field.batches,
-            "seed": self.field.seed,
-        }
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset`: the exponent, and the growth at each step."""
-        from gatefield.results.datasets import largest_exponent_dataset
-
-        return largest_exponent_dataset(self)
+    def description(self) -> Description:
+        field, count = self.field, len(self.growth.value)
+        return Description(
+            quantities={
+                "lyapunov_max": Quantity(Estimate(self.value, self.error), units="1/step", source=self.route),
+                "growth": Quantity(self.growth, ("time",), "1/step", "tangent mean field", json=""),
+            },
+            coordinates={"time": Quantity(field.steps - count + np.arange(1, count + 1), units="steps")},
+            facts={
+                "ensemble": self.ensemble, "verdict": self.verdict, "regime": field.regime, "route": self.route,
+                "message": self.message, "steps": field.steps, "samples": field.samples, "batches": field.batches,
+                "seed": field.seed,
+            },
+        )  # fmt: skip
 
 
 def lyapunov_max(
@@ -165,8 +158,7 @@ def largest_exponent(ensemble: Ensemble, runs: Sequence[TangentRun], *, steps: i
         route=route,
         growth=by_step,
         field=field,
-        converged=not message,
-        message=message,
+        messages=(message,) if message else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,12 +11,14 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.meanfield.deterministic import deterministic_mean_field
 from gatefield.meanfield.sampled import mean_field
 from gatefield.phases.boundaries import Axis, bifurcation_curve, checked_axis
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, positive, whole
 from gatefield.running.progress import track
 
 
-@dataclass(frozen=True)
-class ChaosOnset:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChaosOnset(Result):
     """Between which two gains a state that moves for ever begins to exist.
 
     Attributes:
@@ -29,12 +31,18 @@ class ChaosOnset:
     low: float
     high: float
     method: str
-    ensemble: Ensemble = field(repr=False)
+    ensemble: Ensemble
 
     @property
     def value(self) -> float:
         """The middle."""
         return (self.low + self.high) / 2.0
+
+    def description(self) -> Description:
+        return Description(
+            quantities={name: Quantity(getattr(self, name)) for name in ("value", "low", "high")},
+            facts={"ensemble": self.ensemble, "name": self.name, "method": self.method},
+        )
 
 
 def chaos_onset(
@@ -92,8 +100,8 @@ def chaos_onset(
     return ChaosOnset(gain, low, high, "deterministic" if constant else "sampled", ensemble)
 
 
-@dataclass(frozen=True, eq=False)
-class ChaosLine:
+@dataclass(frozen=True, eq=False, repr=False)
+class ChaosLine(Result):
     """Onset of chaos in gain_y at some gain_x: between `low` and `high`, (n,) each."""
 
     name_x: str
@@ -101,6 +109,15 @@ class ChaosLine:
     gain_x: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    ensemble: Ensemble
+
+    def description(self) -> Description:
+        bounds = {"low": self.low, "high": self.high}
+        return Description(
+            quantities={name: Quantity(values, (self.name_x,)) for name, values in bounds.items()},
+            coordinates={self.name_x: Quantity(self.gain_x, units="gain", json="gain_x")},
+            facts={"ensemble": self.ensemble, "name_x": self.name_x, "name_y": self.name_y},
+        )
 
 
 def chaos_line(
@@ -127,8 +144,8 @@ def chaos_line(
         except ValueError:  # chaotic from the fold on, or not below the highest gain
             continue
         found.append((float(x), onset.low, onset.high))
-    columns = np.array(found).reshape(-1, 3).T
-    return ChaosLine(name_x, name_y, *columns)
+    at, lowest, highest = np.array(found).reshape(-1, 3).T
+    return ChaosLine(name_x, name_y, at, lowest, highest, ensemble)
 
 
 def _survives(covariance: np.ndarray) -> bool:

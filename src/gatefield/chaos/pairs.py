@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,8 @@ from gatefield.meanfield.causal import (
     sample_start,
 )
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, known_names, positive, whole
 from gatefield.running.progress import track
 
@@ -40,8 +41,8 @@ _LINEAR = 0.03
 _ALIGNING = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Replicas:
+@dataclass(frozen=True, eq=False, repr=False)
+class Replicas(Result):
     """Distance of two copies of an infinite network's state, by steps since they were set apart.
 
     Attributes:
@@ -70,21 +71,21 @@ class Replicas:
         known_names("name", [name], tuple(self.distance), "the pair of replicas")
         return 1.0 - self.distance[name].value / (2.0 * self.variance[name].value)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "times": self.times.tolist(),
-            "distance": {name: e.as_json() for name, e in self.distance.items()},
-            "growth": self.growth.as_json(),
-            "saturation": {name: e.as_json() for name, e in self.saturation.items()},
-            "saturated": self.saturated,
-        }
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset` over time."""
-        from gatefield.results.datasets import replicas_dataset
-
-        return replicas_dataset(self)
+    def description(self) -> Description:
+        source = "E(u' − u)², two replicas under the same weights"
+        return Description(
+            quantities={
+                "growth": Quantity(self.growth, units="1/step"),
+                "saturation": Quantity(self.saturation, ("state",)),
+                "variance": Quantity(self.variance, ("state",)),
+                "distance": Quantity(self.distance, ("state", "time"), source=source),
+            },
+            coordinates={"time": Quantity(self.times, units="steps", json="times")},
+            facts={
+                "ensemble": self.ensemble, "initial_distance": self.initial_distance, "samples": self.samples,
+                "seed": self.seed, "saturated": self.saturated,
+            },
+        )  # fmt: skip
 
 
 def replicas(
@@ -192,6 +193,7 @@ def _summarise(
     tail = squares[:, -(squares.shape[1] // 8) :].mean(axis=1)
     share = tail / np.maximum(2.0 * variances, 1e-300)
     total = squares.sum(axis=2)
+    saturated = _saturated(total.mean(axis=0))
     return Replicas(
         ensemble=ensemble,
         times=np.arange(squares.shape[1]),
@@ -199,10 +201,11 @@ def _summarise(
         variance={n: from_batches(variances[:, i]) for i, n in enumerate(names)},
         growth=_growth(total),
         saturation={n: from_batches(share[:, i]) for i, n in enumerate(names)},
-        saturated=_saturated(total.mean(axis=0)),
+        saturated=saturated,
         initial_distance=distance,
         samples=samples,
         seed=seed,
+        messages=() if saturated else ("the distance still changes at the end; increase steps for its saturation",),
     )
 
 

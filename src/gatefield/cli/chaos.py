@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -16,10 +15,9 @@ from gatefield.cli.options import (
     ShowArguments,
     ShowOptions,
     Whole,
-    built_ensemble,
+    asked,
 )
-from gatefield.cli.terminal import console, print_json, print_messages, shown, table
-from gatefield.running.saving import check_output, save_figure
+from gatefield.cli.terminal import answer, console, shown, table
 
 
 def lyapunov(
@@ -41,27 +39,20 @@ def lyapunov(
     """Lyapunov exponents: the largest of an infinite network, and those of networks with what follows from them."""
     from gatefield.reports.lyapunov import lyapunov_report
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     result = lyapunov_report(
         built,
-        steps=run.steps,
-        samples=run.samples,
-        seed=run.seed,
+        **run.as_arguments(),
         size=size,
         networks=networks,
         count=None if full or theory else count,
         pair=show.output is not None,
         window=window if theory else None,
     )
-    if show.output is not None:
-        from gatefield.plots.chaos import plot_lyapunov
-
-        save_figure(plot_lyapunov(result), show.output)
-    if show.json:
-        print_json(result.as_json())
-    else:
-        _print_lyapunov(result, show.output)
+    answer(
+        show, json=result.as_json, text=lambda: _print_lyapunov(result), picture=("chaos.plot_lyapunov", result),
+        messages=result.messages,
+    )  # fmt: skip
 
 
 def _with_distribution(rows: list[tuple[str, ...]], distribution: Any) -> list[tuple[str, ...]]:
@@ -77,7 +68,7 @@ def _with_distribution(rows: list[tuple[str, ...]], distribution: Any) -> list[t
     return old + [(name, str(value)) for name, value in known.items() if name not in found]
 
 
-def _print_lyapunov(result: Any, output: Path | None) -> None:
+def _print_lyapunov(result: Any) -> None:
     from gatefield.numerics.estimates import Estimate
 
     theory = result.theory
@@ -107,4 +98,3 @@ def _print_lyapunov(result: Any, output: Path | None) -> None:
             f"exponents over {first.steps} steps.",
             soft_wrap=True,
         )
-    print_messages(result.messages, output)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gatefield.cli.options import RunArguments, RunOptions, ShowArguments, ShowOptions, Whole, pairs
-from gatefield.cli.terminal import console, print_json, print_messages, shown, table
+from gatefield.cli.terminal import answer, console, shown, table
 from gatefield.results.version import __version__
-from gatefield.running.saving import check_output, save_figure
+from gatefield.running.saving import check_output
 
 FIGURES = ("variance", "bias", "potential", "autocorrelation", "comparison", "hysteresis")
 
@@ -45,19 +45,20 @@ def edge(
     law = onset_law(gain, gain if gates is None else gates)
     found = None
     if compare or size is not None:
-        options: dict[str, Any] = {"steps": run.steps, "samples": run.samples, "seed": run.seed}
-        found = beside(gain, gates, size=size, networks=networks, **options)
+        found = beside(gain, gates, size=size, networks=networks, **run.as_arguments())
+    picture: tuple[Any, ...] = ()
     if show.output is not None and figure is None and found is not None:
-        from gatefield.plots.edge import plot_compared
-
-        save_figure(plot_compared(found), show.output)
+        picture = ("edge.plot_compared", found)
     elif show.output is not None:
-        save_figure(_edge_figure(figure or "variance", gain, bias_std, gates, size, networks), show.output)
-    if show.json:
-        out = {"reduced": model.as_json(), "onset_law": law.as_json(), "version": __version__}
-        print_json(out | ({} if found is None else {"comparison": found.as_json()}))
-    else:
-        _print_edge(model, law, found, show.output)
+        picture = _picture(figure or "variance", gain, bias_std, gates, size, networks)
+    parts = {"reduced": model, "onset_law": law, **({} if found is None else {"comparison": found})}
+    answer(
+        show,
+        json=lambda: {name: part.as_json() for name, part in parts.items()} | {"version": __version__},
+        text=lambda: _print_edge(model, law, found),
+        picture=picture,
+        messages=() if found is None else found.mean_field.messages,
+    )
 
 
 def _check_figure(kind: str | None, output: Path | None) -> None:
@@ -68,31 +69,31 @@ def _check_figure(kind: str | None, output: Path | None) -> None:
     check_output(output)
 
 
-def _edge_figure(
+def _picture(
     kind: str, gain: float, bias_std: float, gates: dict[str, float] | None, size: int | None, networks: int
-) -> Any:
+) -> tuple[Any, ...]:
+    """Where a figure is drawn, and of what."""
     from gatefield.edge import curves
     from gatefield.edge.coexistence import network_hysteresis
-    from gatefield.plots import edge as edge_plots
 
     match kind:
         case "variance":
-            return edge_plots.plot_variance(curves.variance_curves())
+            return "edge.plot_variance", curves.variance_curves()
         case "bias":
-            return edge_plots.plot_bias(curves.bias_curves())
+            return "edge.plot_bias", curves.bias_curves()
         case "potential":
-            return edge_plots.plot_potential(curves.potential_curves(gain, bias_std))
+            return "edge.plot_potential", curves.potential_curves(gain, bias_std)
         case "autocorrelation":
-            return edge_plots.plot_autocorrelations(curves.autocorrelation_curves())
+            return "edge.plot_autocorrelations", curves.autocorrelation_curves()
         case "hysteresis":
             loop = network_hysteresis(6.0 if gates is None else gates, size=size or 1000, networks=networks)
-            return edge_plots.plot_hysteresis(loop)
+            return "edge.plot_hysteresis", loop
         case _:
             modes = tuple(curves.MODES)
-            return edge_plots.plot_comparison(curves.comparison_curves(modes=modes, size=size, networks=networks))
+            return "edge.plot_comparison", curves.comparison_curves(modes=modes, size=size, networks=networks)
 
 
-def _print_edge(model: Any, law: Any, found: Any, output: Path | None) -> None:
+def _print_edge(model: Any, law: Any, found: Any) -> None:
     out = console()
     from gatefield.edge.sompolinsky import critical_gain
 
@@ -122,5 +123,3 @@ def _print_edge(model: Any, law: Any, found: Any, output: Path | None) -> None:
         columns = ("second_moment", "half_time", "lyapunov_max")
         rows = [(row["model"], *(shown(row[name]) for name in columns)) for row in found.rows]
         out.print(table(("", "E h²", "half-time (steps)", "λ_max per step"), rows))
-    message = "" if found is None else found.mean_field.message
-    print_messages([message] if message else [], output)

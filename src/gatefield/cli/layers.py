@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from gatefield.cli.options import Whole, pairs
-from gatefield.cli.terminal import console, print_json, table
-from gatefield.running.saving import check_output, save_figure
+from gatefield.cli.options import ShowArguments, ShowOptions, Whole, pairs
+from gatefield.cli.terminal import answer, console, table
+from gatefield.running.saving import check_output
 
 if TYPE_CHECKING:
     from gatefield.layers.diagnosis import Diagnosis
@@ -30,26 +30,21 @@ def diagnose(
         bool, Parameter(help="Also the theory of random networks of the same statistics.", negative="--no-theory")
     ] = True,
     seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0,
-    json: Annotated[bool, Parameter(help="Print one JSON object instead of text.")] = False,
-    output: Annotated[Path | None, Parameter(help="Write a figure: .png, .svg or .pdf.")] = None,
+    show: ShowArguments = ShowOptions(),
 ) -> None:
     """What a recurrent layer does: whether it forgets, keeps or explodes, beside a random one of its statistics."""
     from gatefield.layers.checkpoints import chosen_layer, read_layers
     from gatefield.layers.diagnosis import diagnose_layer
 
-    check_output(output)
+    check_output(show.output)
     chosen = chosen_layer(read_layers(checkpoint), layer)
     found = diagnose_layer(
         chosen, inputs=_read_inputs(inputs), exponents=exponents, slow_radius=slow_radius, theory=theory, seed=seed
     )
-    if output is not None:
-        from gatefield.plots.layers import plot_diagnosis
-
-        save_figure(plot_diagnosis(found), output)
-    if json:
-        print_json(found.as_json())
-    else:
-        _print_diagnosis(found, output)
+    answer(
+        show, json=found.as_json, text=lambda: _print_diagnosis(found), picture=("layers.plot_diagnosis", found),
+        messages=found.messages,
+    )  # fmt: skip
 
 
 def init(
@@ -85,10 +80,11 @@ def init(
     made = initialize_layer(
         layer, target=_target(target), inputs=given, gain=held, bias=biases, input_gain=input_gain, seed=seed
     )
-    if json:
-        print_json(made.as_json())
-    else:
-        _print_initialisation(made, "none" if given is None else str(data) if data else "white, variance 1")
+    told = "none" if given is None else str(data) if data else "white, variance 1"
+    answer(
+        ShowOptions(json=json), json=made.as_json, text=lambda: _print_initialisation(made, told),
+        messages=made.messages,
+    )  # fmt: skip
 
 
 def _target(text: str) -> Any:
@@ -112,7 +108,7 @@ def _read_inputs(path: Path | None, option: str = "--inputs") -> Any:
     return found
 
 
-def _print_diagnosis(found: Diagnosis, output: Path | None) -> None:
+def _print_diagnosis(found: Diagnosis) -> None:
     from gatefield.numerics.estimates import Estimate
 
     out = console()
@@ -135,10 +131,6 @@ def _print_diagnosis(found: Diagnosis, output: Path | None) -> None:
         table(("", "layer", "random network (theory)"), rows if theory is not None else [(*r[:2], "") for r in rows])
     )
     out.print(str(found.verdict), soft_wrap=True)
-    for message in found.messages:
-        out.print(f"[yellow]not converged[/yellow]: {message}", soft_wrap=True)
-    if output is not None:
-        out.print(f"Figure: {output}", soft_wrap=True)
 
 
 def _print_initialisation(made: Initialisation, inputs: str) -> None:
@@ -154,8 +146,6 @@ def _print_initialisation(made: Initialisation, inputs: str) -> None:
     out.print(
         f"Achieved at this size: {made.target.quantity} {made.achieved}. {made.compared}".rstrip(), soft_wrap=True
     )
-    if made.message:
-        out.print(f"[yellow]not converged[/yellow]: {made.message}", soft_wrap=True)
 
 
 def _mean(values: list[float]) -> str:

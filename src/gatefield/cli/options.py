@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from gatefield.running.saving import check_output
+
 if TYPE_CHECKING:
     from gatefield.cells.cell import Cell
     from gatefield.cells.ensemble import Ensemble
@@ -47,6 +49,10 @@ class RunOptions:
     samples: Annotated[Whole, Parameter(help="Sampled neurons of the mean field.")] = 8000
     seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0
 
+    def as_arguments(self) -> dict[str, int]:
+        """By name, as functions take them."""
+        return {"steps": self.steps, "samples": self.samples, "seed": self.seed}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions:
@@ -63,6 +69,17 @@ CellName = Annotated[
 EnsembleArguments = Annotated[EnsembleOptions, Parameter(name="*")]
 RunArguments = Annotated[RunOptions, Parameter(name="*")]
 ShowArguments = Annotated[ShowOptions, Parameter(name="*")]
+
+
+def asked(name: str, options: EnsembleOptions, show: ShowOptions) -> Ensemble:
+    """The ensemble that a command asks for, once it is sure that its figure can be written.
+
+    Raises:
+        ValueError: an option that does not read as it should, or a figure that cannot be.
+    """
+    built = built_ensemble(name, options)
+    check_output(show.output)
+    return built
 
 
 def built_ensemble(name: str, options: EnsembleOptions) -> Ensemble:

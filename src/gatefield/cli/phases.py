@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -14,10 +13,9 @@ from gatefield.cli.options import (
     ShowArguments,
     ShowOptions,
     Whole,
-    built_ensemble,
+    asked,
 )
-from gatefield.cli.terminal import console, print_json, print_messages, table
-from gatefield.running.saving import check_output, save_figure
+from gatefield.cli.terminal import answer, console, table
 
 
 def fixed_points(
@@ -31,18 +29,18 @@ def fixed_points(
     from gatefield.phases.roots import excess_curve
     from gatefield.phases.roots import fixed_points as find
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     points = find(built)
+    picture: tuple[Any, ...] = ()
     if show.output is not None:
-        from gatefield.plots.phases import plot_fixed_points
-
         low = min([1e-6, *(point.q / 30.0 for point in points if point.q > 0.0)])
-        save_figure(plot_fixed_points(excess_curve(built, low=low), points), show.output)
-    if show.json:
-        print_json({"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]})
-    else:
-        _print_fixed_points(built.title(), points, show.output)
+        picture = ("phases.plot_fixed_points", excess_curve(built, low=low), points)
+    answer(
+        show,
+        json=lambda: {"ensemble": built.describe(), "fixed_points": [point.as_json() for point in points]},
+        text=lambda: _print_fixed_points(built.title(), points),
+        picture=picture,
+    )
 
 
 def phase_diagram(
@@ -61,17 +59,9 @@ def phase_diagram(
     """Static states over a plane of two gains: regions, folds, marginal stability, onset of chaos."""
     from gatefield.reports.diagrams import diagram
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     result = diagram(built, gain_x=_axis("--gain-x", gain_x), gain_y=_axis("--gain-y", gain_y), beta=beta, chaos=chaos)
-    if show.output is not None:
-        from gatefield.plots.phases import plot_diagram
-
-        save_figure(plot_diagram(result), show.output)
-    if show.json:
-        print_json(result.as_json())
-    else:
-        _print_diagram(result, show.output)
+    answer(show, json=result.as_json, text=lambda: _print_diagram(result), picture=("phases.plot_diagram", result))
 
 
 def _axis(option: str, text: str | None) -> tuple[str, float, float, int] | None:
@@ -85,7 +75,7 @@ def _axis(option: str, text: str | None) -> tuple[str, float, float, int] | None
         raise ValueError(f"{option} {text!r} must read NAME=LOW,HIGH,POINTS, such as {option} reset=0,30,200") from None
 
 
-def _print_fixed_points(title: str, points: list[Any], output: Path | None) -> None:
+def _print_fixed_points(title: str, points: list[Any]) -> None:
     """One column for each root."""
     rows: list[tuple[str, ...]] = []
     for name in points[0].ensemble.cell.state_names:
@@ -100,10 +90,9 @@ def _print_fixed_points(title: str, points: list[Any], output: Path | None) -> N
     plural = "fixed point" if len(points) == 1 else "fixed points"
     out.print(f"{title}; N = ∞: [bold]{len(points)} {plural}[/bold]")
     out.print(table(("", *(f"root {i + 1}" for i in range(len(points)))), rows))
-    print_messages([], output)
 
 
-def _print_diagram(result: Any, output: Path | None) -> None:
+def _print_diagram(result: Any) -> None:
     out = console()
     x, y = result.plane.attrs["gain_x"], result.plane.attrs["gain_y"]
     out.print(f"{result.ensemble.title()}; static states over gains {x} and {y}, N = ∞")
@@ -124,4 +113,3 @@ def _print_diagram(result: Any, output: Path | None) -> None:
             for a, b, c in zip(onset.gain_x, onset.low, onset.high, strict=True)
         ]
         out.print(table((x, y), rows))
-    print_messages([], output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -17,11 +16,10 @@ from gatefield.cli.options import (
     ShowArguments,
     ShowOptions,
     Whole,
-    built_ensemble,
+    asked,
 )
-from gatefield.cli.terminal import console, print_json, print_messages, shown, table
+from gatefield.cli.terminal import answer, console, shown, table
 from gatefield.running.background import Background
-from gatefield.running.saving import check_output, save_figure
 
 
 def report(
@@ -38,28 +36,21 @@ def report(
     """What a large random network does: theory beside simulation, and a figure."""
     from gatefield.reports.ensembles import report as make_report
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     if show.output is not None:
         Background(import_module, "gatefield.plots.spectra")  # matplotlib is loaded while both sides compute
     result = make_report(
         built,
-        steps=run.steps,
-        samples=run.samples,
-        seed=run.seed,
+        **run.as_arguments(),
         size=size,
         networks=networks,
         slow_radius=slow_radius,
         density=show.output is not None,
     )
-    if show.output is not None:
-        from gatefield.plots.spectra import plot_report
-
-        save_figure(plot_report(result), show.output)
-    if show.json:
-        print_json(result.as_json())
-    else:
-        _print_report(result, show.output)
+    answer(
+        show, json=result.as_json, text=lambda: _print_report(result), picture=("spectra.plot_report", result),
+        messages=result.messages,
+    )  # fmt: skip
 
 
 def mean_field(
@@ -73,24 +64,12 @@ def mean_field(
     """The state of an infinite network: regime, variances, autocorrelation."""
     from gatefield.meanfield.sampled import mean_field as solve
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
-    field = solve(built, steps=run.steps, samples=run.samples, seed=run.seed)
-    if show.output is not None:
-        from gatefield.plots.spectra import plot_mean_field
-
-        save_figure(plot_mean_field(field), show.output)
-    if show.json:
-        print_json(field.as_json())
-        return
-    rows = [
-        (name, _mean(field, name), str(field.variance[name]), shown(field.autocorrelation_time(name)))
-        for name in field.mean
-    ]
-    out = console()
-    out.print(f"{built.title()}; N = ∞: [bold]{field.regime}[/bold]")
-    out.print(table(("", "mean", "variance", "autocorrelation time"), rows))
-    print_messages([field.message] if field.message else [], show.output)
+    built = asked(cell, ensemble, show)
+    field = solve(built, **run.as_arguments())
+    answer(
+        show, json=field.as_json, text=lambda: _print_field(field), picture=("spectra.plot_mean_field", field),
+        messages=field.messages,
+    )  # fmt: skip
 
 
 def spectrum(
@@ -110,32 +89,20 @@ def spectrum(
     """Eigenvalues of the one-step Jacobian: spectral radius, and the modes within discs, per neuron."""
     from gatefield.reports.ensembles import spectrum_report
 
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     discs = [_disc(text) for text in disc or []]
     result = spectrum_report(
         built,
         discs=discs,
-        steps=run.steps,
-        samples=run.samples,
-        seed=run.seed,
+        **run.as_arguments(),
         size=size,
         networks=networks,
         density=show.output is not None,
     )
-    if show.output is not None:
-        from gatefield.plots.spectra import plot_spectrum
-
-        save_figure(plot_spectrum(result), show.output)
-    if show.json:
-        print_json(result.as_json())
-        return
-    rows = [("spectral radius", result.spectral_radius)]
-    rows += [
-        (f"modes in |λ − ({x:g}{y:+g}i)| < {r:g}", pair) for (x, y, r), pair in zip(discs, result.masses, strict=True)
-    ]
-    _print_pairs(built.title(), result.field.regime, rows, size is not None)
-    print_messages(result.messages, show.output)
+    answer(
+        show, json=result.as_json, text=lambda: _print_spectrum(result), picture=("spectra.plot_spectrum", result),
+        messages=result.messages,
+    )  # fmt: skip
 
 
 def _disc(text: str) -> tuple[float, float, float]:
@@ -145,6 +112,25 @@ def _disc(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise ValueError(f"--disc {text!r} must read X,Y,R, such as --disc 0,0,0.3") from None
     return x, y, radius
+
+
+def _print_field(field: Any) -> None:
+    rows = [
+        (name, _mean(field, name), str(field.variance[name]), shown(field.autocorrelation_time(name)))
+        for name in field.mean
+    ]
+    out = console()
+    out.print(f"{field.ensemble.title()}; N = ∞: [bold]{field.regime}[/bold]")
+    out.print(table(("", "mean", "variance", "autocorrelation time"), rows))
+
+
+def _print_spectrum(result: Any) -> None:
+    rows = [("spectral radius", result.spectral_radius)]
+    rows += [
+        (f"modes in |λ − ({x:g}{y:+g}i)| < {r:g}", pair)
+        for (x, y, r), pair in zip(result.discs, result.masses, strict=True)
+    ]
+    _print_pairs(result.ensemble.title(), result.field.regime, rows, result.simulation is not None)
 
 
 def _mean(field: Any, name: str) -> str:
@@ -161,7 +147,7 @@ def _print_pairs(title: str, regime: str, rows: list[tuple[str, Any]], simulated
     out.print(table(header, cells))
 
 
-def _print_report(result: Any, output: Path | None) -> None:
+def _print_report(result: Any) -> None:
     rows = [(f"variance of {name}", pair) for name, pair in result.state_variances.items()]
     rows += [
         ("autocorrelation time (steps)", result.autocorrelation_time),
@@ -177,4 +163,3 @@ def _print_report(result: Any, output: Path | None) -> None:
         f"Slow: |λ − 1| < {result.slow_radius:g}.",
         soft_wrap=True,
     )
-    print_messages(result.messages, output)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from gatefield.cli.options import ShowOptions
+from gatefield.running.saving import save_figure
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -40,7 +45,35 @@ def shown(estimate: Any) -> str:
     return str(estimate) if estimate.value == estimate.value else "–"
 
 
-def print_messages(messages: list[str], output: Path | None) -> None:
+def answer(
+    show: ShowOptions,
+    *,
+    json: Callable[[], dict[str, Any]],
+    text: Callable[[], None],
+    picture: tuple[Any, ...] = (),
+    messages: Sequence[str] = (),
+) -> None:
+    """Show what a command found, as asked: a figure, and then JSON or text with what has not converged.
+
+    Args:
+        show: what was asked.
+        json: gives the JSON object.
+        text: prints the text.
+        picture: where its figure is drawn in `plots`, such as "spectra.plot_report", and of what.
+        messages: what has not converged.
+    """
+    if show.output is not None and picture:
+        module, _, name = picture[0].partition(".")
+        draw = getattr(import_module(f"gatefield.plots.{module}"), name)
+        save_figure(draw(*picture[1:]), show.output)
+    if show.json:
+        print_json(json())
+        return
+    text()
+    print_messages(messages, show.output)
+
+
+def print_messages(messages: Sequence[str], output: Path | None) -> None:
     """What has not converged, and where the figure is."""
     out = console()
     for message in messages:

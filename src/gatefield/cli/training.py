@@ -14,10 +14,9 @@ from gatefield.cli.options import (
     ShowArguments,
     ShowOptions,
     Whole,
-    built_ensemble,
+    asked,
 )
-from gatefield.cli.terminal import console, print_json, table
-from gatefield.running.saving import check_output, save_figure
+from gatefield.cli.terminal import answer, console, print_json, table
 
 FORECAST = "mackey-glass"
 
@@ -50,8 +49,7 @@ def train(
     show: ShowArguments = ShowOptions(),
 ) -> None:
     """Train networks on a task, or read a random one out (mackey-glass), beside theory at the start."""
-    built = built_ensemble(cell, ensemble)
-    check_output(show.output)
+    built = asked(cell, ensemble, show)
     if task == FORECAST:
         _forecast(built, hidden, networks, input_std, seed, show)
         return
@@ -68,17 +66,13 @@ def train(
     made = named_task(task, data=data, length=length)
     trained = train_networks([built] * networks, made, epochs=epochs, settings=settings, checkpoint=checkpoint)
     start = initial_state(built, seed=seed)
-    if show.output is not None:
-        from gatefield.plots.training import plot_training
-
-        save_figure(plot_training(trained), show.output)
-    if show.json:
-        print_json(trained.as_json() | {"start": start})
-        return
-    _print_training(trained, start, show.output)
+    answer(
+        show, json=lambda: trained.as_json() | {"start": start}, text=lambda: _print_training(trained, start),
+        picture=("training.plot_training", trained),
+    )  # fmt: skip
 
 
-def _print_training(trained: Any, start: dict[str, float], output: Path | None) -> None:
+def _print_training(trained: Any, start: dict[str, float]) -> None:
     out = console()
     out.print(f"{trained.ensembles[0].title()}, N = {trained.settings.hidden}: {trained.task}")
     out.print(
@@ -98,8 +92,6 @@ def _print_training(trained: Any, start: dict[str, float], output: Path | None) 
         out.print(
             f"[yellow]{int(trained.lost.sum())} steps[/yellow] had a gradient that was not finite and were left out"
         )
-    if output is not None:
-        out.print(f"Figure: {output}", soft_wrap=True)
 
 
 def _estimate(ensemble: Any, settings: Any, networks: int, epochs: int, show: ShowOptions) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -13,15 +12,17 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.edge.onset import gate_gains, lstm, onset_law, tricritical_gates
 from gatefield.meanfield.sampled import mean_field
 from gatefield.networks.network import Network
-from gatefield.numerics.estimates import Estimate, plain
+from gatefield.numerics.estimates import Estimate
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import positive, whole
 from gatefield.running.progress import track
 
 _SPARK = 1e-3  # standard deviation of what keeps a network's state from being exactly 0
 
 
-@dataclass(frozen=True, eq=False)
-class TricriticalFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class TricriticalFit(Result):
     """The tricritical point along a ray of gate gains, from mean fields of chaotic states on both sides of it.
 
     In ε/E h² = k (s_t² − s²) + (e_0 + e_1 s²) E h² + e_2 (E h²)², s the scale of the ray, s_t is where chaos of small
@@ -46,18 +47,21 @@ class TricriticalFit:
     second_moments: Estimate
     chi2: float
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {
-            "ray": dict(self.ray),
-            "scale": self.scale.as_json(),
-            "predicted": self.predicted,
-            "stiffness": self.stiffness.as_json(),
-            "scales": self.scales.tolist(),
-            "gains": self.gains.tolist(),
-            "second_moments": self.second_moments.as_json(),
-            "chi2": plain(self.chi2),
-        }
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "scale": Quantity(self.scale, source="where chaos of small amplitude changes sides of gain 2"),
+                "predicted": Quantity(self.predicted, source="4a_f² + a_i² + a_o² = 96"),
+                "stiffness": Quantity(self.stiffness, source="least squares"),
+                "ray": Quantity(self.ray, ("gate",)),
+                "second_moments": Quantity(self.second_moments, ("run",), source="E h², mean field"),
+                "chi2": Quantity(self.chi2),
+            },
+            coordinates={
+                "scales": Quantity(self.scales, ("run",), json="scales"),
+                "gains": Quantity(self.gains, ("run",), json="gains"),
+            },
+        )
 
 
 def measure_tricritical(
@@ -120,8 +124,8 @@ def _fit(ray: Mapping[str, float], predicted: float, s: np.ndarray, g: np.ndarra
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class NetworkHysteresis:
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkHysteresis(Result):
     """E h² of LSTM networks as their cell gain goes up and down again, the state being carried along.
 
     Attributes:
@@ -146,14 +150,16 @@ class NetworkHysteresis:
         """Gains at which most networks have both states: on the way down E h² is `least` times that on the way up."""
         return self.gains[np.mean(self.down > least * self.up, axis=0) > 0.5]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "ensemble": self.ensemble.describe(),
-            "size": self.size,
-            **{name: getattr(self, name).tolist() for name in ("gains", "up", "down")},
-            "coexistence": self.coexistence().tolist(),
-        }
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "up": Quantity(self.up, ("network", "gain"), source="E h², simulation"),
+                "down": Quantity(self.down, ("network", "gain"), source="E h², simulation"),
+                "coexistence": Quantity(self.coexistence(), ("coexisting",), source="gains with two states"),
+            },
+            coordinates={"gain": Quantity(self.gains, json="gains")},
+            facts={"ensemble": self.ensemble, "size": self.size, "networks": self.networks},
+        )
 
 
 def network_hysteresis(

@@ -15,13 +15,15 @@ from gatefield.edge.onset import OnsetLaw, gate_gains, lstm, onset_law
 from gatefield.edge.sompolinsky import Reduced, reduced
 from gatefield.networks.network import Network
 from gatefield.numerics.correlation import time_to_fall
-from gatefield.numerics.estimates import Estimate, from_batches, plain
+from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result, messages_of
 from gatefield.running.arguments import at_least, whole
 from gatefield.running.progress import track
 
 
-@dataclass(frozen=True, eq=False)
-class LSTMNetworks:
+@dataclass(frozen=True, eq=False, repr=False)
+class LSTMNetworks(Result):
     """LSTM networks of one size; errors are between networks, values of each are kept.
 
     Attributes:
@@ -61,9 +63,25 @@ class LSTMNetworks:
         """Per step."""
         return from_batches(self.exponents)
 
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "second_moment": Quantity(self.second_moment, source="E h²"),
+                "half_time": Quantity(self.half_time, units="steps"),
+                "lyapunov_max": Quantity(self.lyapunov_max, units="1/step"),
+                "second_moments": Quantity(self.second_moments, ("network",), source="E h²"),
+                "half_times": Quantity(self.half_times, ("network",), "steps"),
+                "exponents": Quantity(self.exponents, ("network",), "1/step"),
+                "moving": Quantity(self.moving),
+                "autocorrelation": Quantity(self.autocorrelation, ("lag",), source="E h(t) h(t + lag)"),
+            },
+            coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
+            facts={"size": self.size, "networks": self.networks},
+        )
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """One LSTM, five ways.
 
     The reduced model claims to be of the LSTM's h, in units of its steps. Its E h² is not the LSTM's, even with frozen
@@ -117,24 +135,26 @@ class Comparison:
             })  # fmt: skip
         return rows
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text; by model: E h², half-time, λ_max, and the autocorrelation of h by lag."""
-        rows = [{k: v if k == "model" else v.as_json() for k, v in row.items()} for row in self.rows]
-        out: dict[str, Any] = {
-            "gain": self.gain,
-            "ensemble": self.ensemble.describe(),
-            "rows": rows,
-            "mean_field": self.mean_field.as_json(),
-            "autocorrelation": {"mean_field": self.mean_field.field.autocorrelation["h"].as_json()},
-        }
+    def description(self) -> Description:
+        def by_model(name: str, units: str = "1") -> Quantity:
+            return Quantity({row["model"]: row[name] for row in self.rows}, ("model",), units, json="")
+
+        field = self.mean_field.field
+        correlation, named = {"mean_field": field.autocorrelation["h"]}, {"mean_field": self.mean_field}
         if self.networks is not None:
-            out["autocorrelation"]["networks"] = self.networks.autocorrelation.as_json()
-            out["networks"] = {
-                "size": self.networks.size,
-                "moving": self.networks.moving,
-                **{k: plain(getattr(self.networks, k)) for k in ("second_moments", "half_times", "exponents")},
-            }
-        return out
+            correlation |= {"networks": self.networks.autocorrelation}
+            named |= {"networks": self.networks}
+        return Description(
+            quantities={
+                "second_moment": by_model("second_moment"),
+                "half_time": by_model("half_time", "steps"),
+                "lyapunov_max": by_model("lyapunov_max", "1/step"),
+                "autocorrelation": Quantity(correlation["mean_field"], ("lag",), source="E h(t) h(t + lag)", json=""),
+            },
+            coordinates={"lag": Quantity(field.lags, units="steps")},
+            facts={"gain": self.gain, "ensemble": self.ensemble},
+            parts={"rows": self.rows, "autocorrelation": correlation, **named},
+        )
 
 
 def compare(
@@ -177,7 +197,7 @@ def compare(
         seeds = [seed + j for j in range(whole("networks", networks))]
         found = _simulated(ensemble, whole("size", size), seeds, steps, settle, initial)
     field = lyapunov_max(ensemble, steps=steps, samples=samples, seed=seed, initial=initial)
-    return Comparison(gain, ensemble, field, model, law, found)
+    return Comparison(gain, ensemble, field, model, law, found, messages=messages_of({"mean field": field}))
 
 
 def _simulated(
@@ -211,8 +231,8 @@ def _simulated(
 # ---- exponents near the edge ----
 
 
-@dataclass(frozen=True)
-class CriticalExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class CriticalExponent(Result):
     """A power law value ∝ ε^exponent fitted near the edge, ε = gain/2 − 1.
 
     Attributes:
@@ -224,6 +244,10 @@ class CriticalExponent:
     exponent: Estimate
     prefactor: Estimate
     chi2: float
+
+    def description(self) -> Description:
+        names = ("exponent", "prefactor", "chi2")
+        return Description({name: Quantity(getattr(self, name), source="value = A ε^p") for name in names})
 
 
 def critical_exponent(gains: Sequence[float], values: Estimate) -> CriticalExponent:

@@ -29,8 +29,9 @@ from scipy.optimize import brentq
 from gatefield.cells.builtin import LSTM
 from gatefield.cells.ensemble import Ensemble
 from gatefield.edge.sompolinsky import critical_gain
-from gatefield.numerics.estimates import plain
 from gatefield.phases.roots import FixedPoint, fixed_points
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, known_names
 
 GATES = ("forget", "input", "output")
@@ -50,8 +51,8 @@ def gate_gains(gates: Mapping[str, float] | float) -> dict[str, float]:
     return {name: at_least(f"gates[{name!r}]", gates.get(name, 0.0), 0.0) for name in GATES}
 
 
-@dataclass(frozen=True)
-class OnsetLaw:
+@dataclass(frozen=True, eq=False, repr=False)
+class OnsetLaw(Result):
     """Leading order in ε = gain/2 − 1 of an LSTM's chaotic state.
 
     Attributes:
@@ -85,12 +86,19 @@ class OnsetLaw:
             return self.second_moment / np.cosh(_scale(self.quadratic, self.second_moment) * lags) ** 2
         return self.second_moment / np.cosh((self.gain / CRITICAL - 1.0) * lags / np.sqrt(6.0))
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        names = ("gain", "stiffness", "quadratic", "second_moment", "lyapunov_max", "half_time")
-        return {name: plain(getattr(self, name)) for name in names} | {
-            "gates": dict(self.gates), "continuous": self.continuous
-        }  # fmt: skip
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "stiffness": Quantity(self.stiffness, source="8 − a_f²/4 − B/3"),
+                "quadratic": Quantity(self.quadratic, source="B = (a_f² + a_i² + a_o²)/4"),
+                "second_moment": Quantity(self.second_moment, source="E h² = ε/stiffness"),
+                "lyapunov_max": Quantity(self.lyapunov_max, units="1/step", source="5 B E h²/24"),
+                "half_time": Quantity(self.half_time, units="steps"),
+                "continuous": Quantity(self.continuous),
+                "gates": Quantity(self.gates, ("gate",)),
+            },
+            facts={"gain": self.gain},
+        )
 
 
 def _scale(quadratic: float, second_moment: float) -> float:
@@ -124,8 +132,8 @@ def onset_law(gain: float, gates: Mapping[str, float] | float) -> OnsetLaw:
     return OnsetLaw(gain, a, stiffness, quadratic, float(moment), float(exponent), float(half))
 
 
-@dataclass(frozen=True)
-class Tricritical:
+@dataclass(frozen=True, eq=False, repr=False)
+class Tricritical(Result):
     """Gate gains at which the onset of chaos at cell gain 2 turns from continuous to a jump.
 
     Attributes:
@@ -135,6 +143,12 @@ class Tricritical:
 
     gates: Mapping[str, float]
     static: Mapping[str, float]
+
+    def description(self) -> Description:
+        return Description({
+            "gates": Quantity(self.gates, ("gate",), source="4a_f² + a_i² + a_o² = 96"),
+            "static": Quantity(self.static, ("gate",), source="3a_f² + a_i² + a_o² = 64"),
+        })  # fmt: skip
 
 
 def tricritical_gates(*, forget: float = 0.0, input: float = 0.0, output: float = 0.0) -> Tricritical:  # noqa: A002
@@ -165,8 +179,8 @@ def tricritical_gates(*, forget: float = 0.0, input: float = 0.0, output: float 
 # ---- biases ----
 
 
-@dataclass(frozen=True)
-class BiasedCriticalGain:
+@dataclass(frozen=True, eq=False, repr=False)
+class BiasedCriticalGain(Result):
     """The cell gain at which the biased static state of an LSTM loses stability.
 
     Attributes:
@@ -190,11 +204,17 @@ class BiasedCriticalGain:
     law: float
     notes: float
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        names = ("gain", "bias_std", "on", "equal", "second_moment", "law", "notes")
-        values = {name: getattr(self, name) for name in names}
-        return {k: plain(v) if isinstance(v, float) else v for k, v in values.items()} | {"gates": dict(self.gates)}
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "gain": Quantity(self.gain, source="T(1) = 1, CKS 31 at λ = 1"),
+                "second_moment": Quantity(self.second_moment, source="E h²"),
+                "law": Quantity(self.law, source="leading order in σ"),
+                "notes": Quantity(self.notes, source="EOC 7 with 10 at σ/4"),
+                "gates": Quantity(self.gates, ("gate",)),
+            },
+            facts={"bias_std": self.bias_std, "on": self.on, "equal": self.equal},
+        )
 
 
 def bias_critical_gain(

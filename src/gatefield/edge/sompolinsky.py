@@ -9,7 +9,7 @@ step ½ (`stationary`). All times here are the notes': one step of the map, whic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ from scipy.optimize import brentq
 
 from gatefield.meanfield.stationary import Averages, EulerMap, Flow, euler_map, flow, potential
 from gatefield.numerics.correlation import time_to_fall
-from gatefield.numerics.estimates import plain
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, positive
 
 _CRITICAL = 2.0  # g_c without bias [EOC §2.3 g_c]
@@ -27,8 +28,8 @@ _LARGEST_GAIN = 12.0  # beyond, Mehler's series takes too many terms; all is far
 _LONGEST = 10.0  # lags that `Reduced.lags` holds, in decay times
 
 
-@dataclass(frozen=True, eq=False)
-class ReducedMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class ReducedMap(Result):
     """The reduced model as a map, which is what an LSTM with frozen gates resembles.
 
     Attributes:
@@ -49,9 +50,22 @@ class ReducedMap:
     lyapunov_max: float
     residual: float
 
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "variance": Quantity(self.variance, source="dynamic C_0"),
+                "plateau": Quantity(self.plateau, source="C_inf"),
+                "half_time": Quantity(self.half_time, units="steps"),
+                "lyapunov_max": Quantity(self.lyapunov_max, units="1/step"),
+                "residual": Quantity(self.residual),
+                "autocorrelation": Quantity(self.autocorrelation, ("lag",)),
+            },
+            coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
+        )
 
-@dataclass(frozen=True, eq=False)
-class Reduced:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduced(Result):
     """The stationary state of the reduced model that strong activity leads to, and what the notes say of it.
 
     Attributes:
@@ -62,7 +76,7 @@ class Reduced:
 
     gain: float
     bias_std: float
-    state: Flow = field(repr=False)
+    state: Flow
 
     @property
     def static_variance(self) -> float:
@@ -165,24 +179,28 @@ class Reduced:
         time = None if self.chaotic else 50.0
         return _reduced_map(euler_map(self.state.averages, 0.5, self.state, time=time), self.plateau, self.chaotic)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers; what is not finite becomes None."""
-        names = (
-            "gain", "bias_std", "static_variance", "dynamic_variance", "plateau", "half_time", "tenth_time",
-            "decay_time", "lyapunov_max", "static_lyapunov_max", "levels", "notes_relaxation", "chaotic",
-            "lags", "autocorrelation",
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "static_variance": Quantity(self.static_variance, source="EOC 10"),
+                "dynamic_variance": Quantity(self.dynamic_variance, source="zero energy in EOC 6, 9"),
+                "plateau": Quantity(self.plateau, source="C_inf"),
+                "half_time": Quantity(self.half_time, units="steps", source="EOC 6"),
+                "tenth_time": Quantity(self.tenth_time, units="steps", source="EOC 6"),
+                "decay_time": Quantity(self.decay_time, units="steps", source="1/kappa"),
+                "lyapunov_max": Quantity(self.lyapunov_max, units="1/step", source="-1/2 + sqrt(1/4 - E_0)"),
+                "static_lyapunov_max": Quantity(self.static_lyapunov_max, units="1/step", source="EOC 7"),
+                "notes_relaxation": Quantity(
+                    self.notes_relaxation, units="1/step^2", source="1/tau_inf^2, EOC 3.2"
+                ),
+                "levels": Quantity(self.levels, ("level",), source="E_0, E_1"),
+                "critical_gain": Quantity(critical_gain(self.bias_std), source="EOC 7 with 10"),
+                "autocorrelation": Quantity(self.autocorrelation, ("lag",), source="EOC 6, 9"),
+            },
+            coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
+            facts={"gain": self.gain, "bias_std": self.bias_std, "chaotic": self.chaotic},
+            parts={"map": self.map},
         )  # fmt: skip
-        in_map = ("variance", "half_time", "lyapunov_max", "residual", "autocorrelation")
-        out: dict[str, Any] = {name: plain(getattr(self, name)) for name in names}
-        out["chaotic"] = self.chaotic
-        out["critical_gain"] = critical_gain(self.bias_std)
-        return out | {"map": {name: plain(getattr(self.map, name)) for name in in_map}}
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset`: autocorrelations by lag, everything else as scalars."""
-        from gatefield.results.datasets import reduced_dataset
-
-        return reduced_dataset(self)
 
 
 def reduced(gain: float, bias_std: float = 0.0) -> Reduced:
@@ -227,8 +245,8 @@ def _reduced_map(found: EulerMap, plateau: float, chaotic: bool) -> ReducedMap:
 # ---- the critical line ----
 
 
-@dataclass(frozen=True)
-class CriticalLine:
+@dataclass(frozen=True, eq=False, repr=False)
+class CriticalLine(Result):
     """Critical gains of the reduced model against the bias [EOC 7, 10].
 
     Attributes:
@@ -247,10 +265,15 @@ class CriticalLine:
     next_order: np.ndarray
     exponent: np.ndarray
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        names = ("bias_std", "gain", "variance", "leading", "next_order", "exponent")
-        return {name: getattr(self, name).tolist() for name in names}
+    def description(self) -> Description:
+        sources = {
+            "gain": "EOC 7 with 10", "variance": "EOC 10", "leading": "2 + 2·3^{1/3} σ_b^{2/3}",
+            "next_order": "… − (24/5) σ_b²", "exponent": "d log(g_c − 2)/d log σ_b",
+        }  # fmt: skip
+        return Description(
+            {name: Quantity(getattr(self, name), ("bias_std",), source=source) for name, source in sources.items()},
+            {"bias_std": Quantity(self.bias_std, json="bias_std")},
+        )
 
 
 def critical_gain(bias_std: float) -> float:

@@ -21,7 +21,9 @@ from scipy.special import expit
 from gatefield.cells.builtin import LSTM
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.networks.network import Network, Path
-from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.numerics.estimates import Estimate, from_batches, stacked
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 from gatefield.running.progress import track
 
@@ -29,8 +31,8 @@ _THRESHOLDS = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4])
 _WINDOW = 50  # steps up to each time over which averages are taken, at the most
 
 
-@dataclass(frozen=True, eq=False)
-class GateStatistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class GateStatistics(Result):
     """Weights against activations and gates against ½, by network size and time; errors are between networks.
 
     Attributes:
@@ -65,17 +67,28 @@ class GateStatistics:
     tail: Estimate
     bound: np.ndarray
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        estimates = ("off_diagonal", "diagonal", "memory", "second_moment", "gate_variance", "variance_ratio", "tail")
-        return {
-            "ensemble": self.ensemble.describe(),
-            "networks": self.networks,
-            "seed": self.seed,
-            "names": list(self.names),
-            **{name: getattr(self, name).tolist() for name in ("sizes", "times", "thresholds", "bound")},
-            **{name: getattr(self, name).as_json() for name in estimates},
-        }
+    def description(self) -> Description:
+        by_name = ("size", "time", "name")
+        return Description(
+            quantities={
+                "off_diagonal": Quantity(self.off_diagonal, by_name, source="N E[U_ij h_j], i ≠ j"),
+                "diagonal": Quantity(self.diagonal, by_name, source="N E[U_ii h_i]"),
+                "memory": Quantity(self.memory, by_name, source="a² E[∂h_i(t)/∂x_i(t) h_i(t−1)]"),
+                "second_moment": Quantity(self.second_moment, ("size", "time"), source="E h²"),
+                "gate_variance": Quantity(self.gate_variance, ("size", "time", "gate"), source="of σ(x) about ½"),
+                "variance_ratio": Quantity(self.variance_ratio, by_name, source="Var x / (a² E h²)"),
+                "tail": Quantity(self.tail, ("size", "threshold"), source="P(|σ(x) − ½| > t), forget gate"),
+                "bound": Quantity(self.bound, ("size", "threshold"), source="EOC Theorem 2"),
+            },
+            coordinates={
+                "size": Quantity(self.sizes, units="neurons", json="sizes"),
+                "time": Quantity(self.times, units="steps", json="times"),
+                "name": Quantity(self.names, json="names"),
+                "gate": Quantity(self.names[:3]),
+                "threshold": Quantity(self.thresholds, json="thresholds"),
+            },
+            facts={"ensemble": self.ensemble, "networks": self.networks, "seed": self.seed},
+        )
 
 
 def gate_statistics(
@@ -112,17 +125,14 @@ def gate_statistics(
                for i in range(len(sizes))]
         for name in found[0]
     }  # fmt: skip
-    stacked = {
-        name: Estimate(np.stack([e.value for e in values]), np.stack([e.error for e in values]))
-        for name, values in by_size.items()
-    }
+    measured: dict[str, Any] = {name: stacked(values) for name, values in by_size.items()}
     gain = ensemble.gain["forget"]
-    final = np.maximum(stacked["second_moment"].value[:, -1:], 1e-300)  # B/N
+    final = np.maximum(measured["second_moment"].value[:, -1:], 1e-300)  # B/N
     with np.errstate(divide="ignore", over="ignore"):
         bound = np.minimum(1.0, 2.0 * np.exp(-8.0 * _THRESHOLDS**2 / np.maximum(gain**2 * final, 1e-300)))
     return GateStatistics(
         ensemble=ensemble, sizes=np.array(sizes), networks=networks, seed=seed, times=np.array(moments),
-        names=ensemble.names, thresholds=_THRESHOLDS, bound=bound, **stacked,
+        names=ensemble.names, thresholds=_THRESHOLDS, bound=bound, **measured,
     )  # fmt: skip
 
 

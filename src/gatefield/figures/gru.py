@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +32,6 @@ from gatefield.networks.network import Network
 from gatefield.phases.boundaries import pinching_exponent, spectral_intercept
 from gatefield.phases.roots import FixedPoint, fixed_points
 from gatefield.reports.diagrams import Diagram, diagram
-from gatefield.results.datasets import provenance
 from gatefield.running.background import Background
 from gatefield.running.progress import progress
 from gatefield.spectra.limits import constant_update_radius, shaping_at_large_reset_gain, slow_mode_share
@@ -247,5 +247,5 @@ def _boundaries(shown: list[float], samples: Simulated, theory: dict[str, Snapsh
             "eigenvalue_imaginary": (("update", "mode"), found.imag, units | {"source": "simulation"}),
         },
         coords={"update": shown},
-        attrs=provenance(gru(0.0, RESET)),
+        attrs={"ensemble": json.dumps(gru(0.0, RESET).describe())},
     )

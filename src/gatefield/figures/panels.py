@@ -6,8 +6,9 @@ on a second thread while the theory is solved.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.estimates import Estimate, from_batches
 from gatefield.reports.ensembles import figure_grid
 from gatefield.reports.scaling import accumulation_fit
-from gatefield.results.datasets import provenance
-from gatefield.results.version import __version__
+from gatefield.results.description import Description, Quantity, from_dataset
+from gatefield.results.result import Result
 from gatefield.running.background import Background
 from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_curve, spectral_density, spectral_mass, spectral_radius
 
@@ -48,8 +49,8 @@ PAPER = Scale()
 QUICK = Scale(size=200, steps=100, samples=800, networks=1, points=4, grid=40)
 
 
-@dataclass(frozen=True, eq=False)
-class FigureData:
+@dataclass(frozen=True, eq=False, repr=False)
+class FigureData(Result):
     """The numbers of a figure.
 
     Attributes:
@@ -62,15 +63,23 @@ class FigureData:
     scale: Scale
     seed: int
 
-    def to_dataset(self) -> xr.Dataset:
-        """All panels in one dataset; names begin with the panel's letter."""
-        parts = []
-        for letter, panel in self.panels.items():
-            names = {str(n): f"{letter}_{n}" for n in (*panel.variables, *panel.dims)}
-            described = {f"{letter}_{key}": value for key, value in panel.attrs.items() if key != "gatefield_version"}
-            parts.append(panel.rename(names).drop_attrs(deep=False).assign_attrs(described))
-        attrs = {"figure": self.name, "gatefield_version": __version__, "seed": self.seed, **vars(self.scale)}
-        return xr.merge(parts, combine_attrs="no_conflicts").assign_attrs(attrs)
+    def description(self) -> Description:
+        """All panels in one; names begin with the panel's letter."""
+        panels = {letter: from_dataset(panel) for letter, panel in self.panels.items()}
+        facts: dict[str, Any] = {"figure": self.name, "seed": self.seed, **vars(self.scale)}
+        for letter, panel in panels.items():
+            facts |= {f"{letter}_{key}": value for key, value in panel.facts.items() if key != "gatefield_version"}
+
+        def lettered(letter: str, group: Mapping[str, Quantity]) -> dict[str, Quantity]:
+            return {
+                f"{letter}_{name}": replace(q, dims=tuple(f"{letter}_{d}" for d in q.dims)) for name, q in group.items()
+            }
+
+        quantities, coordinates = {}, {}
+        for letter, panel in panels.items():
+            quantities |= lettered(letter, panel.quantities)
+            coordinates |= lettered(letter, panel.coordinates)
+        return Description(quantities, coordinates, facts)
 
 
 # ---- networks, on the second thread ----
@@ -132,10 +141,10 @@ def spectrum_panel(ensemble: Ensemble, snapshot: Snapshot, scale: Scale) -> xr.D
             **columns("mass", "radius", masses, "theory", "1/neuron"),
         },
         coords={"x": field.points.real[0], "y": field.points.imag[:, 0], "radius": radii},
-        attrs=provenance(
-            ensemble, spectral_radius=radius.value, spectral_radius_error=radius.error,
-            density_converged=int(field.converged),
-        ),
+        attrs={
+            "ensemble": json.dumps(ensemble.describe()), "spectral_radius": radius.value,
+            "spectral_radius_error": radius.error, "density_converged": int(field.converged),
+        },
     )  # fmt: skip
 
 

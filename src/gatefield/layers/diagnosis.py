@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ from gatefield.networks.exponents import MeasuredExponents
 from gatefield.networks.network import Network, Path, eigenvalues
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.crossings import Crossing, search
-from gatefield.numerics.estimates import Estimate, from_batches, plain
-from gatefield.results.version import __version__
+from gatefield.numerics.estimates import Estimate, from_batches, stacked
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result, Results, messages_of
 from gatefield.running.arguments import positive, whole
 from gatefield.running.background import Background
 from gatefield.spectra.spectrum import (
@@ -41,8 +42,8 @@ _INNER = 0.05  # share of the spectral radius within which eigenvalues are no ou
 _SPIKE = 0.1  # a singular value so far above the edge of a random matrix counts as learned
 
 
-@dataclass(frozen=True)
-class PreactivationStatistics:
+@dataclass(frozen=True, eq=False, repr=False)
+class PreactivationStatistics(Result):
     """One pre-activation of a layer.
 
     Attributes:
@@ -66,13 +67,17 @@ class PreactivationStatistics:
     closed: float | None
     opened: float | None
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return dict(self.__dict__)
+    def description(self) -> Description:
+        return Description({name: Quantity(value) for name, value in self.numbers.items()})
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """All of them, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "messages"}
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Result):
     """Eigenvalues of a layer's Jacobian at one step, beside the theory for a random network of these neurons.
 
     Attributes:
@@ -100,21 +105,23 @@ class Spectrum:
         with np.errstate(divide="ignore"):
             return np.where(modulus < 1.0, -1.0 / np.log(np.minimum(modulus, 1.0)), np.inf)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {
-            "step": self.step,
-            "radius": self.radius,
-            "slow": self.slow,
-            "predicted_radius": self.predicted_radius.as_json(),
-            "predicted_slow": self.predicted_slow.as_json(),
-            "outliers": [[float(z.real), float(z.imag)] for z in self.outliers],
-            "time_constants": plain(self.time_constants[:10]),
-        }
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "radius": Quantity(self.radius),
+                "slow": Quantity(self.slow),
+                "predicted_radius": Quantity(self.predicted_radius, source="CKS 15, 30"),
+                "predicted_slow": Quantity(self.predicted_slow, source="CKS 82"),
+                "eigenvalue": Quantity(self.eigenvalues, ("mode",), json=""),
+                "outliers": Quantity(self.outliers, ("outlier",)),
+                "time_constants": Quantity(self.time_constants[:10], ("slowest",), "steps", "−1/log|λ|"),
+            },
+            facts={"step": self.step},
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Result):
     """What a layer does along its inputs, or left alone.
 
     Attributes:
@@ -159,56 +166,66 @@ class Diagnosis:
         """Eigenvalues outside the predicted support at the last step looked at."""
         return self.spectra[-1].outliers
 
-    @property
-    def messages(self) -> list[str]:
-        """What has not converged, and what to change."""
-        return [] if self.theory is None or not self.theory.message else [f"theory: {self.theory.message}"]
-
     def __str__(self) -> str:
         return str(self.verdict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        theory = None
-        if self.theory is not None and self.theory_radius is not None:
-            theory = {
-                "lyapunov_max": Estimate(self.theory.value, self.theory.error).as_json(),
-                "spectral_radius": self.theory_radius.as_json(),
-                "regime": self.theory.field.regime,
-                "variance": {n: e.as_json() for n, e in self.theory.field.variance.items()},
-            }
+    def description(self) -> Description:
+        return Description(
+            quantities={name: replace(q, json="") for name, q in self._quantities().items()},
+            coordinates={
+                "step": Quantity([s.step for s in self.spectra]),
+                "variable": Quantity(list(self.statistics)),
+            },
+            facts={
+                "layer": self.layer.title(), "name": self.layer.name, "ensemble": self.ensemble,
+                "slow_radius": self.slow_radius, "verdict": self.verdict.text,
+            },
+            parts={
+                "lyapunov_max": self.exponent,
+                "statistics": self.statistics,
+                "exponents": None if self.exponents is None else self.exponents.exponents,
+                "spectra": self.spectra,
+                "theory": self._theory(),
+                "verdict": self.verdict,
+            },
+            nested=("lyapunov_max", "verdict"),
+        )  # fmt: skip
+
+    def _quantities(self) -> dict[str, Quantity]:
+        """Exponents, eigenvalues and what they come to by step, statistics by pre-activation."""
+        found: dict[str, Quantity] = {"lyapunov_max": Quantity(self.exponent.estimate, (), "1/step")}
+        if self.theory is not None:
+            expected = Estimate(self.theory.value, self.theory.error)
+            found["theory_lyapunov_max"] = Quantity(expected, (), "1/step")
+        if self.exponents is not None:
+            found["exponent"] = Quantity(self.exponents.exponents, ("index",), "1/step")
+        found["eigenvalue"] = Quantity(np.stack([s.eigenvalues for s in self.spectra]), ("step", "mode"))
+        for name in ("radius", "slow"):
+            predicted = stacked(getattr(s, f"predicted_{name}") for s in self.spectra)
+            found[name] = Quantity([getattr(s, name) for s in self.spectra], ("step",))
+            found[f"predicted_{name}"] = Quantity(predicted, ("step",), source="CKS 15, 30, 82")
+        rows = [s.numbers for s in self.statistics.values()]
+        columns = {name: np.array([row[name] for row in rows], float) for name in rows[0]}
+        return found | {name: Quantity(column, ("variable",)) for name, column in columns.items()}
+
+    def _theory(self) -> dict[str, Any] | None:
+        """What is told of the random networks."""
+        if self.theory is None:
+            return None
         return {
-            "layer": self.layer.title(),
-            "name": self.layer.name,
-            "ensemble": self.ensemble.describe(),
-            "statistics": {name: s.as_json() for name, s in self.statistics.items()},
-            "lyapunov_max": self.exponent.as_json(),
-            "exponents": None if self.exponents is None else self.exponents.exponents.as_json(),
-            "spectra": [s.as_json() for s in self.spectra],
-            "slow_radius": self.slow_radius,
-            "theory": theory,
-            "verdict": self.verdict.as_json(),
-            "converged": not self.messages,
-            "messages": self.messages,
-            "version": __version__,
+            "lyapunov_max": Estimate(self.theory.value, self.theory.error),
+            "spectral_radius": self.theory_radius,
+            "regime": self.theory.field.regime,
+            "variance": self.theory.field.variance,
         }
 
-    def to_dataset(self) -> Any:
-        """Eigenvalues by step, exponents, and statistics by pre-activation, as an `xarray.Dataset`."""
-        from gatefield.results.datasets import diagnosis_dataset
 
-        return diagnosis_dataset(self)
-
-
-class Diagnoses(dict[str, Diagnosis]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnoses(Results[Diagnosis]):
     """Diagnoses of several layers, by name."""
 
     def __str__(self) -> str:
         return "\n\n".join(str(one) for one in self.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {name: one.as_json() for name, one in self.items()}
 
 
 def diagnose_layers(layers: Mapping[str, Layer], *, inputs: Any = None, **options: Any) -> Diagnoses:
@@ -279,7 +296,8 @@ def diagnose_layer(
         theory=expected[0], outliers=found[-1].outliers, gates=_gate_names(layer.cell), statistics=statistics,
     )  # fmt: skip
     return Diagnosis(
-        layer, statistics, exponent, along, found, path, ensemble, *expected, edge, verdict, slow_radius
+        layer, statistics, exponent, along, found, path, ensemble, *expected, edge, verdict, slow_radius,
+        messages=messages_of({"theory": expected[0]}),
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from gatefield.layers.layer import Layer
 from gatefield.networks import tangent
 from gatefield.networks.network import eigenvalues
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 
 SETTLING, MEASURED = 300, 300  # steps, where there are no inputs
@@ -31,8 +33,8 @@ _MARGINAL = 1e-3  # a zero state that is unstable by no more, as rounding may ma
 _SMALL = 200  # neurons up to which all eigenvalues are cheap
 
 
-@dataclass(frozen=True, eq=False)
-class LayerExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerExponent(Result):
     """The largest Lyapunov exponent of a layer, per step.
 
     Attributes:
@@ -55,9 +57,15 @@ class LayerExponent:
         """Value and error."""
         return Estimate(self.value, self.error)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {**self.estimate.as_json(), "route": self.route, "steps": self.steps, "transient": self.transient}
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "lyapunov_max": Quantity(self.value, (), "1/step", json="value"),
+                "lyapunov_max_error": Quantity(self.error, (), "1/step", json="error"),
+                "sequences": Quantity(self.sequences, ("sequence",), "1/step"),
+            },
+            facts={"route": self.route, "steps": self.steps, "transient": self.transient},
+        )
 
 
 def layer_exponent(

@@ -33,7 +33,8 @@ from gatefield.layers.verdicts import holding_gate
 from gatefield.networks.network import eigenvalues
 from gatefield.numerics.crossings import Crossing, search
 from gatefield.numerics.estimates import Estimate, from_batches
-from gatefield.results.version import __version__
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result, Results
 from gatefield.running.arguments import at_least, finite, known_names, mapping, whole
 from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_mass
 
@@ -47,8 +48,8 @@ _DRAWS = 4  # of weights, until one rests in the zero state only
 _TOLERANCE = {"edge": 0.002, "timescale": 0.05, "spectral_radius": 0.002, "slow_modes": 0.005}
 
 
-@dataclass(frozen=True, eq=False)
-class Initialisation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Initialisation(Result):
     """A layer brought to a target.
 
     Attributes:
@@ -59,7 +60,6 @@ class Initialisation:
         prediction: the factor at which the theory of infinite networks expects the target; None for slow modes.
         weight_std, input_std: standard deviations of recurrent and input weights by pre-activation.
         bias: means of the biases.
-        reached: whether the target was reached within its tolerance; `message` says what to change where not.
     """
 
     layer: Layer
@@ -67,8 +67,6 @@ class Initialisation:
     achieved: Estimate
     factor: float
     prediction: Prediction | None
-    reached: bool
-    message: str
 
     @property
     def gain(self) -> dict[str, float]:
@@ -111,29 +109,24 @@ class Initialisation:
         said = "the same" if abs(change) < 0.05 else f"{abs(change):.1f} % {'higher' if change > 0 else 'lower'} gains"
         return f"For infinite networks the theory expects {said}."
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {
-            "layer": self.layer.title(),
-            "target": str(self.target),
-            "achieved": self.achieved.as_json(),
-            "quantity": self.target.quantity,
-            "gain": self.gain,
-            "weight_std": self.weight_std,
-            "input_std": self.input_std,
-            "bias": self.bias,
-            "factor": self.factor,
-            "theory": None if self.prediction is None else self.prediction.as_json(),
-            "converged": self.reached,
-            "message": self.message,
-            "version": __version__,
-        }
-
-    def to_dataset(self) -> Any:
-        """Numbers by pre-activation, as an `xarray.Dataset`."""
-        from gatefield.results.datasets import initialisation_dataset
-
-        return initialisation_dataset(self)
+    def description(self) -> Description:
+        names, quantity = list(self.layer.names), self.target.quantity
+        tables = {"gain": self.gain, "weight_std": self.weight_std, "input_std": self.input_std, "bias": self.bias}
+        return Description(
+            quantities={
+                "achieved": Quantity(self.achieved, units=self.target.units, attrs={"quantity": quantity}),
+                **{
+                    name: Quantity([values.get(n, np.nan) for n in names], ("variable",), json="")
+                    for name, values in tables.items()
+                },
+            },
+            coordinates={"variable": Quantity(names)},
+            facts={
+                "ensemble": self.layer.ensemble(), "layer": self.layer.title(), "target": str(self.target),
+                "quantity": quantity, "factor": self.factor, "message": self.message,
+            },
+            parts={**tables, "theory": self.prediction},
+        )  # fmt: skip
 
 
 def blank_layer(cell: Cell, size: int, width: int = 0) -> Layer:
@@ -152,15 +145,12 @@ def white_inputs(width: int, *, sequences: int = 8, steps: int = 200, seed: int 
     return np.random.default_rng((whole("seed", seed, 0), 1)).standard_normal((sequences, steps, whole("width", width)))
 
 
-class Initialisations(dict[str, Initialisation]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Initialisations(Results[Initialisation]):
     """Initialisations of several layers, by name."""
 
     def __str__(self) -> str:
         return "\n".join(str(one) for one in self.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {name: one.as_json() for name, one in self.items()}
 
 
 def initialize_layer(
@@ -209,15 +199,15 @@ def initialize_layer(
     expected = np.nan if prediction is None else prediction.factor
     begin = float(np.log(expected)) if np.isfinite(expected) else 0.0
     found, made = _brought(start, free, aim, u, begin, seed)
-    message = _message(found, aim, layer.name)
+    alone = ""
     if u is None and aim.kind == "edge" and zero_is_fixed(start):
         draws = () if "recurrent_weights" in kept else range(1, _DRAWS)
         begins = (_drawn(layer, held, mapping("bias", bias), input_gain, kept, (seed, i)) for i in draws)
         others = (_brought(one, free, aim, u, begin, seed) for one in begins)
         found, made, alone = _at_rest(chain([(found, made)], others), seed)
-        message = f"{_message(found, aim, layer.name)} {alone}".strip()
     measured = achieved(made, aim, u, seed=seed + 1)
-    return Initialisation(made, aim, measured, float(np.exp(found.at)), prediction, found.reached, message)
+    said = tuple(text for text in (_message(found, aim, layer.name), alone) if text)
+    return Initialisation(made, aim, measured, float(np.exp(found.at)), prediction, messages=said)
 
 
 def _brought(
@@ -395,7 +385,7 @@ def _by_bias(
     found = search(excess, 1.0, tolerance=_TOLERANCE["slow_modes"], step=0.7, limit=16)
     message = _message(found, aim, start.name)
     made, factor = at_edge(found.at)
-    return Initialisation(made, aim, achieved(made, aim, u), factor, None, found.reached, message)
+    return Initialisation(made, aim, achieved(made, aim, u), factor, None, messages=(message,) if message else ())
 
 
 def _edge_factor(layer: Layer, free: tuple[str, ...], edge: Callable[[Layer], float], begin: float) -> float:

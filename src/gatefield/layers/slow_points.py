@@ -8,7 +8,7 @@ an LSTM's c and h.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,8 @@ from gatefield.cells.cell import Cell
 from gatefield.layers.layer import Layer
 from gatefield.networks.network import Network, Path, eigenvalues, trajectory
 from gatefield.numerics.algebra import ComplexArray
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import positive, whole
 from gatefield.running.memory import require
 from gatefield.running.progress import track
@@ -29,8 +31,8 @@ _NEWTON = 30
 _MARGIN = 1e-6  # an eigenvalue counts as outside the unit circle beyond this
 
 
-@dataclass(frozen=True, eq=False)
-class StatePoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class StatePoint(Result):
     """A fixed or slow point.
 
     Attributes:
@@ -59,37 +61,36 @@ class StatePoint:
         """Number of eigenvalues outside the unit circle."""
         return int(np.count_nonzero(np.abs(self.eigenvalues) > 1.0 + _MARGIN))
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        leading = self.eigenvalues[:10]
-        return {
-            "state": self.state.tolist(),
-            "inputs": self.inputs.tolist(),
-            "speed": self.speed,
-            "fixed": self.fixed,
-            "stable": self.stable,
-            "unstable_modes": self.unstable_modes,
-            "eigenvalues": [[float(z.real), float(z.imag)] for z in leading],
-            "starts": self.starts.tolist(),
-        }
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "speed": Quantity(self.speed, source="½ |F(s) − s|²"),
+                "fixed": Quantity(self.fixed),
+                "stable": Quantity(self.stable),
+                "unstable_modes": Quantity(self.unstable_modes),
+                "state": Quantity(self.state, ("neuron", "variable")),
+                "inputs": Quantity(self.inputs, ("input",)),
+                "eigenvalue": Quantity(self.eigenvalues, ("mode",), json=""),
+                "starts": Quantity(self.starts, ("start",)),
+            },
+            parts={"eigenvalues": self.eigenvalues[:10]},
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class StatePoints(Sequence[StatePoint]):
+@dataclass(frozen=True, eq=False, repr=False)
+class StatePoints(Result, Sequence[StatePoint]):
     """Fixed and slow points of a layer, fixed ones first, then by speed.
 
     Attributes:
         points: without repetitions.
         raw: where each start was brought before they were deduplicated and polished, (starts, N, D).
         raw_speed: q there, (starts,).
-        message: what has not converged, and what to change; empty where all has.
     """
 
     layer: Layer
     points: tuple[StatePoint, ...]
     raw: np.ndarray
     raw_speed: np.ndarray
-    message: str
 
     def __len__(self) -> int:
         return len(self.points)
@@ -107,11 +108,6 @@ class StatePoints(Sequence[StatePoint]):
         """The stable fixed points."""
         return tuple(p for p in self.fixed if p.stable)
 
-    @property
-    def converged(self) -> bool:
-        """Whether every start came to a fixed point."""
-        return not self.message
-
     def __str__(self) -> str:
         slow = len(self.points) - len(self.fixed)
         text = (
@@ -119,21 +115,28 @@ class StatePoints(Sequence[StatePoint]):
         )
         return f"{text}. {self.message}" if self.message else text
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text, without the raw points."""
-        return {
-            "layer": self.layer.title(),
-            "points": [p.as_json() for p in self.points],
-            "raw_speed": self.raw_speed.tolist(),
-            "converged": self.converged,
-            "message": self.message,
+    def description(self) -> Description:
+        def each(name: str, *shape: int, dtype: type = float) -> np.ndarray:
+            return np.array([getattr(p, name) for p in self.points], dtype).reshape(len(self.points), *shape)
+
+        _, size, variables = self.raw.shape
+        points = {
+            "state": Quantity(each("state", size, variables), ("point", "neuron", "variable")),
+            "speed": Quantity(each("speed"), ("point",), source="½ |F(s) − s|²"),
+            "fixed": Quantity(each("fixed", dtype=bool), ("point",)),
+            "stable": Quantity(each("stable", dtype=bool), ("point",)),
+            "eigenvalue": Quantity(each("eigenvalues", size * variables, dtype=complex), ("point", "mode")),
         }
-
-    def to_dataset(self) -> Any:
-        """States, speeds and eigenvalues by point, raw points by start, as an `xarray.Dataset`."""
-        from gatefield.results.datasets import state_points_dataset
-
-        return state_points_dataset(self)
+        return Description(
+            quantities={
+                **{name: replace(quantity, json="") for name, quantity in points.items()},
+                "raw": Quantity(self.raw, ("start", "neuron", "variable"), json=""),
+                "raw_speed": Quantity(self.raw_speed, ("start",)),
+            },
+            coordinates={"variable": Quantity(list(self.layer.cell.state_names))},
+            facts={"layer": self.layer.title(), "message": self.message},
+            parts={"points": self.points},
+        )
 
 
 def find_fixed_points(
@@ -177,17 +180,11 @@ def find_fixed_points(
     kept = [p for p in merged if p.fixed or p.speed < slow]
     lost = sum(len(p.starts) for p in merged) - sum(len(p.starts) for p in kept)
     still = sum(len(p.starts) for p in kept if not p.fixed)
-    message = "; ".join(
-        part
-        for part in (
-            f"{lost} of {len(s)} starts came to no slow point" if lost else "",
-            f"{still} of {len(s)} came to slow points that are not fixed" if still else "",
-        )
-        if part
-    )
+    missed = [f"{lost} of {len(s)} starts came to no slow point"] if lost else []
+    missed += [f"{still} of {len(s)} came to slow points that are not fixed"] if still else []
     kept.sort(key=lambda p: (not p.fixed, p.speed if not p.fixed else -len(p.starts)))
-    advice = f"{message}; increase steps, or start nearer" if message else ""
-    return StatePoints(layer, tuple(kept), raw, raw_speed, advice)
+    said = ("; ".join([*missed, "increase steps, or start nearer"]),) if missed else ()
+    return StatePoints(layer, tuple(kept), raw, raw_speed, messages=said)
 
 
 def _checked_starts(layer: Layer, starts: Any) -> np.ndarray:

@@ -23,6 +23,8 @@ from gatefield.cells.tracing import local_derivatives
 from gatefield.chaos.largest import lyapunov_max
 from gatefield.meanfield.sampled import mean_field
 from gatefield.numerics.crossings import search
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import finite, positive
 from gatefield.spectra.spectrum import spectral_radius
 
@@ -30,6 +32,7 @@ KINDS = ("edge", "spectral_radius", "timescale", "slow_modes")
 _NEWTON = 30
 _PERRON = 200  # power iterations of a K×K matrix
 _SAMPLES, _STEPS = 2000, 100
+_NOWHERE = "the theory finds no such gain; hold fewer gains, or give another target"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Target:
         names = {"spectral_radius": "spectral radius", "slow_modes": "share of slow modes", "timescale": "timescale"}
         return names.get(self.kind, "λ_max per step")
 
+    @property
+    def units(self) -> str:
+        """Of what is measured."""
+        return {"edge": "1/step", "timescale": "steps"}.get(self.kind, "1")
+
     def __str__(self) -> str:
         return self.kind if self.kind == "edge" else f"{self.kind} {self.value:g}"
 
@@ -84,8 +92,8 @@ def as_target(given: Any) -> Target:
     return Target(kind, value)
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Result):
     """What the theory expects.
 
     Attributes:
@@ -98,10 +106,10 @@ class Prediction:
     route: str
     slope: float
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        numbers = {name: getattr(self, name) for name in ("factor", "slope")}
-        return {n: v if np.isfinite(v) else None for n, v in numbers.items()} | {"route": self.route}
+    def description(self) -> Description:
+        return Description(
+            {"factor": Quantity(self.factor), "slope": Quantity(self.slope)}, facts={"route": self.route}
+        )
 
 
 def zero_state_factor(
@@ -123,7 +131,7 @@ def zero_state_factor(
         for _ in range(_NEWTON):
             value, slope = (float(a) for a in _log_perron(cell, u, *arrays))
             if not np.isfinite(value) or not slope > 0.0:
-                return Prediction(float("nan"), route, float("nan"))
+                return Prediction(float("nan"), route, float("nan"), messages=(_NOWHERE,))
             u -= float(np.clip(value / slope, -2.0, 2.0))
             if abs(value) < 1e-12:
                 break
@@ -187,4 +195,6 @@ def mean_field_factor(ensemble: Ensemble, free: tuple[str, ...], target: Target,
     near = sorted(found.tried, key=lambda point: abs(point[0] - found.at))[:3]
     x, y = np.array([point for point in near if np.isfinite(point[1])]).reshape(-1, 2).T
     slope = float(np.polyfit(x, y, 1)[0]) if len(x) > 1 else float("nan")
-    return Prediction(float(np.exp(found.at)) if found.reached else float("nan"), route, slope)
+    if not found.reached:
+        return Prediction(float("nan"), route, slope, messages=(_NOWHERE,))
+    return Prediction(float(np.exp(found.at)), route, slope)

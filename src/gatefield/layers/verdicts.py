@@ -16,12 +16,14 @@ from gatefield.layers.layer import Layer
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.crossings import Crossing
 from gatefield.numerics.estimates import Estimate
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 _SATURATED = 0.5
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict(Result):
     """A diagnosis in words.
 
     Attributes:
@@ -40,10 +42,14 @@ class Verdict:
     def __str__(self) -> str:
         return self.text
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        horizon = self.horizon if np.isfinite(self.horizon) else None
-        return {"kind": self.kind, "memory_horizon": horizon, "edge_factor": self.factor, "text": self.text}
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "memory_horizon": Quantity(self.horizon, (), "steps", "1/|λ_max|"),
+                "edge_factor": Quantity(self.factor),
+            },
+            facts={"kind": self.kind, "text": self.text},
+        )
 
 
 def verdict_of(

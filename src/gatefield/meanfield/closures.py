@@ -31,6 +31,8 @@ from gatefield.meanfield.sampled import MeanField
 from gatefield.numerics.correlation import decay_time
 from gatefield.numerics.estimates import Estimate
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 
 _ANGLES = 32  # quadratures per table
@@ -40,12 +42,13 @@ _STARTS = 24
 _AGREE = 1e-5  # relative difference at which two shots about the solution part
 _SMALLEST, _LARGEST = 1e-10, 1e6  # second moments among which static solutions are sought
 _PER_DECADE = 12
+_SOLVED = 1e-5  # residual
 
 Function = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
-class Closure:
+@dataclass(frozen=True, eq=False, repr=False)
+class Closure(Result):
     """The state of an infinite GRU as the closure [CKS 45–46] has it.
 
     Attributes:
@@ -110,17 +113,20 @@ class Closure:
         scale = sampled.value[0]
         return Estimate((self.autocorrelation[:count] - sampled.value[:count]) / scale, sampled.error[:count] / scale)
 
-    def to_dataset(self) -> Any:
-        """C_h by lag as an `xarray.Dataset`."""
-        import xarray as xr
-
-        from gatefield.results.datasets import provenance
-
-        attrs = provenance(
-            self.ensemble, regime=self.regime, mean=self.mean, limit=self.limit, residual=self.residual
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "second_moment": Quantity(self.second_moment, source="E h²"),
+                "variance": Quantity(self.variance, source="E h² − (E h)²"),
+                "autocorrelation_time": Quantity(self.autocorrelation_time, units="steps"),
+                "autocorrelation": Quantity(self.autocorrelation, ("lag",), source="CKS 45–46"),
+            },
+            coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
+            facts={
+                "ensemble": self.ensemble, "regime": self.regime, "mean": self.mean, "limit": self.limit,
+                "residual": self.residual,
+            },
         )  # fmt: skip
-        variables = {"autocorrelation": ("lag", self.autocorrelation, {"units": "1", "source": "CKS 45–46"})}
-        return xr.Dataset(variables, coords={"lag": ("lag", self.lags, {"units": "steps"})}, attrs=attrs)
 
 
 def closure(ensemble: Ensemble, *, lags: int = 200) -> Closure:
@@ -156,7 +162,14 @@ def closure(ensemble: Ensemble, *, lags: int = 200) -> Closure:
     motion = _motion(ensemble, second)
     regime = "fixed point" if second > 0.0 else "quiescent"
     residual = abs(motion.target(second) - second) / max(second, _SMALLEST)
-    return Closure(ensemble, lag, np.full(len(lag), second), second, motion.mean, regime, residual)
+    return _solved(ensemble, lag, np.full(len(lag), second), second, motion.mean, regime, residual)
+
+
+def _solved(
+    ensemble: Ensemble, lag: np.ndarray, c: np.ndarray, limit: float, mean: float, regime: str, residual: float
+) -> Closure:
+    left = f"[CKS 45–46] are not solved (residual {residual:.2g}); change a gain slightly, or use mean_field(ensemble)"
+    return Closure(ensemble, lag, c, limit, mean, regime, residual, messages=(left,) if residual > _SOLVED else ())
 
 
 def _check(ensemble: Ensemble) -> None:
@@ -375,8 +388,7 @@ def _chaotic(ensemble: Ensemble, lag: np.ndarray, over: _Shot, turned: _Shot | N
     rate = _decay(motion, hilltop)
     tail = hilltop + (over.path[known - 1] - hilltop) * rate ** np.maximum(lag - known + 1, 0)
     c = np.where(lag < known, np.pad(over.path[:known], (0, len(lag)))[lag], tail)
-    residual = _imbalance(motion, c)
-    return Closure(ensemble, lag, c, hilltop, motion.mean, "chaotic", residual)
+    return _solved(ensemble, lag, c, hilltop, motion.mean, "chaotic", _imbalance(motion, c))
 
 
 def _decay(motion: _Motion, hilltop: float) -> float:

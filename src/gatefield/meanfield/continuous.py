@@ -17,13 +17,16 @@ from gatefield.meanfield.deterministic import activation
 from gatefield.meanfield.stationary import Averages, euler_map, flow
 from gatefield.numerics.estimates import Estimate
 from gatefield.numerics.quadrature import gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import positive
 
 _LARGEST_STEP = 0.5
+_SOLVED = 1e-8  # residual of a map whose equation counts as solved
 
 
-@dataclass(frozen=True, eq=False)
-class ContinuousLimit:
+@dataclass(frozen=True, eq=False, repr=False)
+class ContinuousLimit(Result):
     """Variance and largest Lyapunov exponent of a flow, extrapolated from its Euler maps.
 
     Attributes:
@@ -44,6 +47,19 @@ class ContinuousLimit:
     time: float
     residual: float
     ensemble: Ensemble
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "variance": Quantity(self.variance, source="E[x²] − E[x]², δ → 0"),
+                "lyapunov_max": Quantity(self.lyapunov_max, units="1/time", source="δ → 0"),
+                "variances": Quantity(self.variances, ("step",)),
+                "exponents": Quantity(self.exponents, ("step",), "1/time"),
+                "residual": Quantity(self.residual),
+            },
+            coordinates={"step": Quantity(self.steps, units="time", json="steps")},
+            facts={"ensemble": self.ensemble, "time": self.time},
+        )
 
 
 def continuous_limit(
@@ -75,12 +91,18 @@ def continuous_limit(
     time = None if time is None else positive("time", time)
     found = [euler_map(averages, float(step), state, time=time) for step in sizes]
     variances, exponents = np.array([s.variance for s in found]), np.array([s.exponent for s in found])
-    left = max(s.window + s.residual for s in found)
+    left, residual = max(s.window + s.residual for s in found), max(s.residual for s in found)
     return ContinuousLimit(
         _extrapolated(sizes**2 / (1.0 - sizes), variances, left * variances[0]),  # C depends on δ²/k alone
         _extrapolated(sizes, np.expm1(sizes * exponents) / sizes, left),  # κ, which at rest does not depend on δ
-        sizes, variances, exponents, float(found[0].lags[-1]), max(s.residual for s in found), ensemble,
+        sizes, variances, exponents, float(found[0].lags[-1]), residual, ensemble, messages=_unsolved(residual),
     )  # fmt: skip
+
+
+def _unsolved(residual: float) -> tuple[str, ...]:
+    if residual <= _SOLVED:
+        return ()
+    return (f"the equation for C is not solved (residual {residual:.2g}); give other steps, or a shorter time",)
 
 
 def _extrapolated(x: np.ndarray, values: np.ndarray, error: float) -> Estimate:

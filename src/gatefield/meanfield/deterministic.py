@@ -33,6 +33,8 @@ from gatefield.cells.cell import ActivatedCell
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.numerics.estimates import Estimate
 from gatefield.numerics.quadrature import gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, whole
 
 _TERMS = 160
@@ -41,8 +43,8 @@ _CUT = 0.1  # error of growth by that of the products; 0.01 to 0.08 were seen
 Function = Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
-class DeterministicMeanField:
+@dataclass(frozen=True, eq=False, repr=False)
+class DeterministicMeanField(Result):
     """Covariances of a mean field without sampling.
 
     Attributes:
@@ -81,6 +83,25 @@ class DeterministicMeanField:
         value, last = float(self.growth[-1]), self.growth[3 * len(self.growth) // 4 :]
         change = float(np.max(np.abs(last - value))) if np.isfinite(last).all() else float("nan")
         return Estimate(value, 3.0 * change + self.inaccuracy)
+
+    def description(self) -> Description:
+        followed, steps = self.growth is not None, len(self.covariance)
+        return Description(
+            quantities={
+                "second_moment": Quantity(self.second_moment, ("time",), source="E[h(t)²]"),
+                "autocorrelation": Quantity(self.autocorrelation, ("lag",), source="E[h(T) h(T − lag)], CKS 42"),
+                "covariance": Quantity(self.covariance, ("time", "other_time"), source="E[h(t) h(t')]", json=""),
+                "lyapunov_max": Quantity(self.lyapunov_max if followed else None, units="1/step"),
+                "growth": Quantity(self.growth, ("step",), "1/step", "½ ln K(t+1, t+1)/K(t, t)"),
+                "inaccuracy": Quantity(self.inaccuracy, units="1/step"),
+            },
+            coordinates={
+                "time": Quantity(np.arange(steps), units="steps"),
+                "other_time": Quantity(np.arange(steps), units="steps"),
+                "lag": Quantity(np.arange(steps // 2), units="steps"),
+            },
+            facts={"ensemble": self.ensemble, "steps": steps},
+        )
 
 
 def deterministic_mean_field(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gatefield.networks.frames import Growth
-from gatefield.numerics.estimates import Estimate, from_batches, plain
+from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 
 def kaplan_yorke_dimension(exponents: np.ndarray, dimension: int) -> float:
@@ -42,8 +44,8 @@ def entropy_rate(exponents: np.ndarray, dimension: int) -> float:
     return float(np.sum(exponents[exponents > 0.0]))
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredExponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class MeasuredExponents(Result):
     """Lyapunov exponents of a trajectory, per step and in descending order.
 
     Errors are half-widths of 68 % intervals from the scatter between consecutive batches of the run, and of what
@@ -58,7 +60,8 @@ class MeasuredExponents:
         transient: steps before them.
         participation_ratio: (tr C)²/tr C², C the covariance between neurons of the activity that others see: how many
             directions the activity fills. NaN where activity rests.
-        produced_by: what was measured, in words and numbers.
+        produced_by: what was measured, in words and numbers, or as an ensemble.
+        messages: what has not converged in time, and what to change.
         block: steps between two eliminations, on average (see `frames`).
     """
 
@@ -159,46 +162,35 @@ class MeasuredExponents:
             "mean": np.array([np.mean(e) for e in so_far]),
         }
 
-    @property
-    def message(self) -> str:
-        """What has not converged in time, and what to change; empty where all has."""
-        half = len(self.batches) // 2
-        if half < 2:
-            return f"too few blocks ({len(self.batches)}) to tell an error; increase steps"
-        first, second = (from_batches(np.max(b, axis=1)) for b in (self.batches[:half], self.batches[half:]))
-        change, error = second.value - first.value, np.hypot(first.error, second.error)
-        if abs(change) > 4.0 * error and abs(change) > 1e-3:
-            return f"the largest exponent still drifts ({change:+.2g} between the run's halves); increase transient"
-        if not self.full and np.isnan(self.kaplan_yorke_dimension.value):
-            return f"the Kaplan–Yorke dimension needs more than count={self.count} exponents; increase count"
-        return ""
-
-    @property
-    def converged(self) -> bool:
-        """Whether `message` is empty."""
-        return not self.message
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text, each number as {"value", "error"}."""
-        named = ("largest", "mean", "kaplan_yorke_dimension", "entropy_rate", "fraction_positive")
-        return {
-            **self.produced_by,
-            "exponents": self.exponents.as_json(),
-            **{name: getattr(self, name).as_json() for name in (*named, "participation_ratio")},
-            "convergence": {"steps": self.times.tolist()} | {k: plain(v) for k, v in self.convergence.items()},
-            "dimension": self.dimension,
-            "count": self.count,
-            "steps": self.steps,
-            "transient": self.transient,
-            "converged": self.converged,
-            "message": self.message,
-        }
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset`: exponents by index, what follows from them, and their convergence by time."""
-        from gatefield.results.datasets import lyapunov_dataset
-
-        return lyapunov_dataset(self)
+    def description(self) -> Description:
+        units = {"kaplan_yorke_dimension": "1", "entropy_rate": "nats/step"}
+        return Description(
+            quantities={
+                "largest": Quantity(self.largest, units="1/step"),
+                "kaplan_yorke_dimension": Quantity(self.kaplan_yorke_dimension, source="Kaplan and Yorke 1979"),
+                "entropy_rate": Quantity(self.entropy_rate, (), "nats/step", "sum of the positive exponents"),
+                "mean": Quantity(self.mean, units="1/step"),
+                "fraction_positive": Quantity(self.fraction_positive),
+                "participation_ratio": Quantity(self.participation_ratio, source="(tr C)²/tr C²"),
+                "exponent": Quantity(
+                    self.exponents, ("index",), "1/step", "QR method, Benettin et al. 1980", json="exponents"
+                ),
+                **{
+                    f"{name}_so_far": Quantity(
+                        values, ("time",), units.get(name, "1/step"), json=f"convergence.{name}"
+                    )
+                    for name, values in self.convergence.items()
+                },
+            },
+            coordinates={
+                "index": Quantity(np.arange(1, self.count + 1)),
+                "time": Quantity(self.times, units="steps", json="convergence.steps"),
+            },
+            facts={
+                **self.produced_by, "dimension": self.dimension, "neurons": self.neurons, "count": self.count,
+                "steps": self.steps, "transient": self.transient, "message": self.message,
+            },
+        )  # fmt: skip
 
 
 def spectrum_of(
@@ -213,7 +205,7 @@ def spectrum_of(
         neurons: N.
         produced_by: what was measured.
     """
-    return MeasuredExponents(
+    found = MeasuredExponents(
         batches=growth.rates,
         times=growth.ends,
         dimension=dimension,
@@ -224,6 +216,22 @@ def spectrum_of(
         produced_by=produced_by,
         block=growth.block,
     )
+    complaint = _complaint(found)
+    return replace(found, messages=(complaint,)) if complaint else found
+
+
+def _complaint(found: MeasuredExponents) -> str:
+    """What has not converged in time, and what to change."""
+    half = len(found.batches) // 2
+    if half < 2:
+        return f"too few blocks ({len(found.batches)}) to tell an error; increase steps"
+    first, second = (from_batches(np.max(b, axis=1)) for b in (found.batches[:half], found.batches[half:]))
+    change, error = second.value - first.value, np.hypot(first.error, second.error)
+    if abs(change) > 4.0 * error and abs(change) > 1e-3:
+        return f"the largest exponent still drifts ({change:+.2g} between the run's halves); increase transient"
+    if not found.full and np.isnan(found.kaplan_yorke_dimension.value):
+        return f"the Kaplan–Yorke dimension needs more than count={found.count} exponents; increase count"
+    return ""
 
 
 # ---- activity ----

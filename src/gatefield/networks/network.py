@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gatefield.cells.cell import Cell
-from gatefield.cells.ensemble import Ensemble
+from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import next_state, source_values, structure
 from gatefield.networks import tangent
@@ -22,6 +22,8 @@ from gatefield.networks.tangent import cheaper_formed, seen_columns
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.correlation import lag_averages
 from gatefield.numerics.draws import scaled_normal, split_key
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, whole
 from gatefield.running.memory import require
 from gatefield.running.progress import track
@@ -29,8 +31,8 @@ from gatefield.running.progress import track
 _CHUNK = 100  # steps between two looks at progress and at the keyboard
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
+@dataclass(frozen=True, eq=False, repr=False)
+class Path(Result):
     """A run of a network: what each recorded step started from, and its pre-activations.
 
     Attributes:
@@ -82,6 +84,23 @@ class Path:
     def mean(self) -> Mapping[str, float]:
         """Mean of each state variable and pre-activation over neurons and the second half of the record."""
         return {name: float(np.mean(u)) for name, u in self._window.items()}
+
+    def description(self) -> Description:
+        time, neuron = "time", "neuron"
+        return Description(
+            quantities={
+                "mean": Quantity(self.mean, ("variable",), source="E[u]"),
+                "variance": Quantity(self.variance, ("variable",), source="E[u²] − E[u]²"),
+                "before": Quantity(self.before, (time, neuron, "state"), json=""),
+                "preactivations": Quantity(self.preactivations, (time, neuron, "preactivation"), json=""),
+                "last": Quantity(self.last, (neuron, "state"), json=""),
+            },
+            coordinates={
+                "state": Quantity(list(self.cell.state_names)),
+                "preactivation": Quantity(list(self.cell.preactivation_names)),
+            },
+            facts={"cell": repr_cell(self.cell), "steps": self.steps, "neurons": self.before.shape[1]},
+        )
 
 
 class Network:
@@ -247,7 +266,7 @@ class Network:
                 steps=steps, transient=transient, description=f"{count} exponents of {self.size} neurons",
                 seen=seen_columns(cell, self.size),
             )  # fmt: skip
-        made = {"ensemble": self.ensemble.describe(), "size": self.size, "network_seed": self.seed, "seed": seed}
+        made = {"ensemble": self.ensemble, "size": self.size, "network_seed": self.seed, "seed": seed}
         return spectrum_of(
             growth, transient=transient, dimension=dimension, neurons=self.size, dtype=self.dtype.name, **made
         )

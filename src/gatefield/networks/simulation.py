@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,16 @@ from gatefield.networks.network import Network, Path, eigenvalues
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.correlation import decay_time
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import known_names, whole
 from gatefield.running.background import Background
 from gatefield.running.memory import require
 from gatefield.running.progress import track
 
 
-@dataclass(frozen=True, eq=False)
-class Simulation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Simulation(Result):
     """Measurements on independent networks; errors are standard errors between them.
 
     Averages run over neurons and the second half of the run; mappings are keyed by state variable and pre-activation.
@@ -31,7 +32,7 @@ class Simulation:
         mean, variance, autocorrelation, lags: as in `MeanField`.
         eigenvalues: of the one-step Jacobian at the last step, one array of D·N per network.
         snapshots: at the last step, one per network.
-        regime: as in `MeanField`, from all networks together; `message` says if it is still settling.
+        regime: as in `MeanField`, from all networks together; `messages` says if it is still settling.
     """
 
     ensemble: Ensemble
@@ -47,7 +48,6 @@ class Simulation:
     snapshots: tuple[Snapshot, ...]
     correlations: Mapping[str, np.ndarray]
     regime: str
-    message: str
 
     @property
     def spectral_radius(self) -> Estimate:
@@ -67,11 +67,23 @@ class Simulation:
         times = [decay_time(c - self.mean[name].value ** 2, zero).value for c in self.correlations[name]]
         return from_batches(times) if np.all(np.isfinite(times)) else Estimate(float("inf"), float("nan"))
 
-    def to_dataset(self) -> Any:
-        """All of it as an `xarray.Dataset`."""
-        from gatefield.results.datasets import simulation_dataset
-
-        return simulation_dataset(self)
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "spectral_radius": Quantity(self.spectral_radius),
+                "mean": Quantity(self.mean, ("variable",), source="E[u]"),
+                "variance": Quantity(self.variance, ("variable",), source="E[u²] − E[u]², CKS 39–44, 50–51"),
+                "autocorrelation": Quantity(
+                    self.autocorrelation, ("variable", "lag"), source="E[u(t) u(t + lag)], CKS 42, 51"
+                ),
+                "eigenvalue": Quantity(np.stack(self.eigenvalues), ("network", "mode"), json="eigenvalues"),
+            },
+            coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
+            facts={
+                "ensemble": self.ensemble, "size": self.size, "networks": self.networks, "steps": self.steps,
+                "seed": self.seed, "regime": self.regime, "message": self.message,
+            },
+        )  # fmt: skip
 
 
 def simulate(
@@ -130,5 +142,5 @@ def _collect(ensemble: Ensemble, paths: list[Path], found: tuple[ComplexArray, .
         snapshots=tuple(p.snapshot() for p in paths),
         correlations=correlations,
         regime=regime,
-        message=message,
+        messages=(message,) if message else (),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,12 @@ def format_with_error(value: float, error: float) -> str:
     if digits > 6:
         return f"{value:.3g} ± {error:.1g}"
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def stacked(estimates: Iterable[Estimate]) -> Estimate:
+    """One estimate of several, along a new first axis."""
+    found = list(estimates)
+    return Estimate(np.array([e.value for e in found]), np.array([e.error for e in found]))
 
 
 def from_batches(values: Any) -> Estimate:

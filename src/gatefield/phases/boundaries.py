@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar, root
@@ -21,20 +21,19 @@ from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
 from gatefield.phases.plane import GridScan, Plane, open_share, plane_of, shaping_and_growth
 from gatefield.phases.roots import FixedPoint
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, finite, positive, whole
 
-if TYPE_CHECKING:
-    import xarray as xr
-
-
+_SOLVED = 1e-5  # residual
 _SCAN = np.linspace(np.log(2e-4), np.log(60.0), 280)
 _GAINS_Y = np.concatenate([np.linspace(0.0, 1.0, 5)[:-1], np.geomspace(1.0, 2e4, 90)])
 _SCANNED_Y = np.concatenate([[0.5], np.geomspace(1.0, 64.0, 19)])
 Axis = tuple[str, float, float, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Boundary:
+@dataclass(frozen=True, eq=False, repr=False)
+class Boundary(Result):
     """Points of a curve in the plane of two gains, and the static state there.
 
     Attributes:
@@ -55,11 +54,27 @@ class Boundary:
     residual: np.ndarray
     ensemble: Ensemble
 
-    def to_dataset(self) -> xr.Dataset:
-        """As an `xarray.Dataset` over points."""
-        from gatefield.results.datasets import boundary_dataset
+    def __post_init__(self) -> None:
+        if not self.messages:
+            object.__setattr__(self, "messages", _unsolved(self.residual))
 
-        return boundary_dataset(self)
+    def description(self) -> Description:
+        columns = {
+            self.name_x: self.gain_x, self.name_y: self.gain_y, "second_moment": self.second_moment,
+            "shaping": self.shaping, "residual": self.residual,
+        }  # fmt: skip
+        source = {"fold": "CKS §4.4, App. C", "marginal": "CKS 25"}[self.kind]
+        return Description(
+            quantities={name: Quantity(values, ("point",), source=source) for name, values in columns.items()},
+            facts={"ensemble": self.ensemble, "kind": self.kind, "name_x": self.name_x, "name_y": self.name_y},
+        )
+
+
+def _unsolved(residual: np.ndarray) -> tuple[str, ...]:
+    left = np.count_nonzero(~(residual <= _SOLVED))
+    if not left:
+        return ()
+    return (f"{left} of {len(residual)} points are not solved (residual up to {np.max(residual):.2g}); leave them out",)
 
 
 class _Branch:
@@ -305,8 +320,8 @@ def marginal_boundary(*, gain_x: str, gain_y: Axis, ensemble: Ensemble, beta: fl
     return _boundary(branch, "marginal", points, excess)
 
 
-@dataclass(frozen=True)
-class PinchingExponent:
+@dataclass(frozen=True, eq=False, repr=False)
+class PinchingExponent(Result):
     """How fast a binary update gate pulls the leading edge of the spectrum to 1 [CKS 23–24].
 
     Attributes:
@@ -318,10 +333,21 @@ class PinchingExponent:
     c: float
     second_moment: float
     beta: float
+    ensemble: Ensemble
 
     def radius_excess(self, update_gain: float) -> float:
         """ρ(J) − 1 at large a_z: e^{−1} e^{−c √C_h a_z}; that of [CKS 97] lacks the gate's transition layer."""
         return float(np.exp(-1.0 - self.c * np.sqrt(self.second_moment) * positive("update_gain", update_gain)))
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "c": Quantity(self.c, source="CKS 24"),
+                "second_moment": Quantity(self.second_moment, source="CKS 10"),
+                "beta": Quantity(self.beta),
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
 
 def pinching_exponent(point: FixedPoint, *, beta: float | None = None) -> PinchingExponent:
@@ -342,7 +368,7 @@ def pinching_exponent(point: FixedPoint, *, beta: float | None = None) -> Pinchi
             f"pinching needs a non-zero fixed point with ρ_0 > 1; C_h = {moment:g}, ρ_0 = {point.shaping:g}"
         )
     c = finite("beta", beta) / np.sqrt(moment) + np.sqrt(2.0) * erfinv(2.0 / point.shaping**2 - 1.0)
-    return PinchingExponent(float(c), moment, beta)
+    return PinchingExponent(float(c), moment, beta, point.ensemble)
 
 
 def spectral_intercept(point: FixedPoint) -> float:

@@ -19,12 +19,12 @@ import numpy as np
 
 from gatefield.cells.builtin import GRU
 from gatefield.cells.ensemble import Ensemble
+from gatefield.phases.plane import GridScan, Index, LeadingScan, Plane, open_share, plane_of, shaping_and_growth
+from gatefield.results.description import Description, Quantity
 from gatefield.running.arguments import at_least, whole
 
 if TYPE_CHECKING:
     import xarray as xr
-
-from gatefield.phases.plane import GridScan, Index, LeadingScan, Plane, open_share, plane_of, shaping_and_growth
 
 _ROOT = 1e-11  # of the excess
 _NEAR = 0.1  # excess at a grid point below which a turn may hide two roots
@@ -139,9 +139,34 @@ def phase_diagram(*, gain_x: Axis, gain_y: Axis, ensemble: Ensemble, beta: float
     plane = plane_of(ensemble, gain_x[0], gain_y[0], max(x.max(), y.max()))
     scan = LeadingScan(plane, x, y) if plane.leads else GridScan(plane, x, y)
     where, w = _find_roots(scan)
-    from gatefield.results.datasets import phase_dataset
+    return _described(plane, ensemble, x, y, _collect(plane, scan, where, w, beta), beta).labelled().to_dataset()
 
-    return phase_dataset(ensemble, (plane.name_x, x), (plane.name_y, y), _collect(plane, scan, where, w, beta), beta)
+
+def _described(
+    plane: Plane, ensemble: Ensemble, x: np.ndarray, y: np.ndarray, values: dict[str, np.ndarray], beta: float
+) -> Description:
+    """Static states over a plane, with what each number of roots means."""
+    name_x, name_y = plane.name_x, plane.name_y
+    sources = {"shaping": "ρ_0, CKS 16", "growth": "Perron eigenvalue of T(1)", "residual": "|q'/q − 1|"}
+    quantities = {
+        name: Quantity(value, (name_y, name_x, "root")[: value.ndim], source=sources.get(name, "CKS 10"))
+        for name, value in values.items()
+    }
+    region, names = _regions(values["roots"], values["zero_stable"], ensemble.zero_is_fixed)
+    flags = {"flag_values": list(range(len(names))), "flag_meanings": "; ".join(names)}
+    return Description(
+        quantities | {"region": Quantity(region, (name_y, name_x), attrs=flags)},
+        coordinates={name_x: Quantity(x, units="gain"), name_y: Quantity(y, units="gain")},
+        facts={"ensemble": ensemble, "gain_x": name_x, "gain_y": name_y, "beta": beta},
+    )
+
+
+def _regions(roots: np.ndarray, zero_stable: np.ndarray, zero_is_fixed: bool) -> tuple[np.ndarray, list[str]]:
+    """Region of each point as a number, and the names of those found: CKS §4.4."""
+    state = np.where(zero_stable, "zero stable", "zero unstable") if zero_is_fixed else np.full(roots.shape, "biased")
+    keys = np.char.add(np.char.add(state, ", non-zero roots: "), roots.astype(str))
+    names, region = np.unique(keys, return_inverse=True)
+    return region.reshape(roots.shape), names.tolist()
 
 
 def _axis(name: str, axis: Axis) -> np.ndarray:

@@ -24,7 +24,10 @@ from scipy.optimize import brentq, minimize_scalar
 from gatefield.cells.builtin import LSTM
 from gatefield.cells.cell import tanh
 from gatefield.cells.ensemble import Ensemble, repr_cell
+from gatefield.phases.roots import unresolved
 from gatefield.phases.static import Moments
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 _COARSE, _FINE = 1e-6, 1e-12  # relative errors of moments
 _SMALLEST_Q = 1e-7
@@ -32,8 +35,8 @@ _PER_DECADE = 12
 _SMALLEST_GAIN, _LARGEST_GAIN = 1e-3, 1.2  # of those tried, in units of a_c
 
 
-@dataclass(frozen=True)
-class StaticTransition:
+@dataclass(frozen=True, eq=False, repr=False)
+class StaticTransition(Result):
     """Where an LSTM's zero state loses stability, and how non-zero static states branch off there.
 
     Attributes:
@@ -43,6 +46,7 @@ class StaticTransition:
 
     gain: float
     coefficient: float
+    ensemble: Ensemble
 
     @property
     def continuous(self) -> bool:
@@ -54,9 +58,19 @@ class StaticTransition:
         q = -2.0 * np.log(gain / self.gain) / self.coefficient
         return float(q) if q >= 0.0 else float("nan")
 
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "gain": Quantity(self.gain, source="CKS Cor. 11"),
+                "coefficient": Quantity(self.coefficient, source="B of log(q'/q) = 2 log(a_y/a_c) + B q"),
+                "continuous": Quantity(self.continuous),
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
-@dataclass(frozen=True)
-class StaticHysteresis:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StaticHysteresis(Result):
     """Cell gains at which a stable zero state of an LSTM coexists with non-zero static states.
 
     Attributes:
@@ -70,6 +84,18 @@ class StaticHysteresis:
     gain: float
     second_moment: float
     residual: float
+    ensemble: Ensemble
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "fold": Quantity(self.fold),
+                "gain": Quantity(self.gain, source="CKS Cor. 11"),
+                "second_moment": Quantity(self.second_moment, source="E h² at the fold"),
+                "residual": Quantity(self.residual, source="|q'/q − 1|"),
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
 
 def static_transition(ensemble: Ensemble) -> StaticTransition:
@@ -89,7 +115,7 @@ def static_transition(ensemble: Ensemble) -> StaticTransition:
         + a["forget"] ** 2 * forget * (1.0 + forget)
         - 2.0 * gain**2 * (1.0 + (write / (1.0 - forget)) ** 2)
     )
-    return StaticTransition(float(gain), float(coefficient))
+    return StaticTransition(float(gain), float(coefficient), ensemble)
 
 
 def static_hysteresis(ensemble: Ensemble) -> StaticHysteresis | None:
@@ -120,7 +146,8 @@ def static_hysteresis(ensemble: Ensemble) -> StaticHysteresis | None:
     u = float(found.x)
     fold = branch.gain(u)
     check = _Branch(ensemble, np.array([u]), np.array([fold]), _FINE, surplus=1)
-    return StaticHysteresis(fold, critical, float(np.exp(u)), abs(float(np.expm1(check.excess(u, fold)))))
+    residual = abs(float(np.expm1(check.excess(u, fold))))
+    return StaticHysteresis(fold, critical, float(np.exp(u)), residual, ensemble, messages=unresolved(residual))
 
 
 class _Branch:

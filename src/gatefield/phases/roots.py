@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
@@ -23,6 +22,8 @@ from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import structure
 from gatefield.numerics.estimates import Estimate
 from gatefield.phases.static import Moments, evaluate_states, moments, separation
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import positive
 from gatefield.spectra.spectrum import spectral_radius
 
@@ -33,10 +34,11 @@ _DECADES_AT_ONCE = 2
 _ROUNDING = 1e-8
 _SAME = 1e-12
 _COARSE, _FINE = 1e-5, 1e-12  # relative errors
+_SOLVED = 1e-6  # residual
 
 
-@dataclass(frozen=True, eq=False)
-class FixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedPoint(Result):
     """One static solution of the mean field.
 
     Attributes:
@@ -83,21 +85,25 @@ class FixedPoint:
         """
         return self.growth < 1.0 and self.spectral_radius.value < 1.0 + max(1e-3, 3.0 * self.spectral_radius.error)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers, each as {"value", "error"}; by quadrature, they have no sampling error: `residual` holds."""
-
-        def exact(value: float) -> dict[str, Any]:
-            return Estimate(value, 0.0).as_json()
-
-        by_name = {"mean": self.mean, "variance": self.variance, "second_moment": self.second_moment}
-        return {
-            **{what: {name: exact(v) for name, v in values.items()} for what, values in by_name.items()},
-            "spectral_radius": self.spectral_radius.as_json(),
-            "shaping": exact(self.shaping),
-            "growth": exact(self.growth),
-            "stable": self.stable,
-            "residual": self.residual,
-        }
+    def description(self) -> Description:
+        """Quadrature has no sampling error, and is 0 in the errors; `residual` holds."""
+        named = {"second_moment": self.second_moment, "variance": self.variance, "mean": self.mean}
+        return Description(
+            quantities={
+                "spectral_radius": Quantity(self.spectral_radius, source="CKS 15, 30"),
+                "stable": Quantity(self.stable),
+                "shaping": Quantity(Estimate(self.shaping, 0.0), source="ρ_0, CKS 16"),
+                "growth": Quantity(Estimate(self.growth, 0.0), source="Perron eigenvalue of T(1)"),
+                "q": Quantity(self.q),
+                "residual": Quantity(self.residual, source="|q'/q − 1|"),
+                **{
+                    f"{what}_{name}": Quantity(Estimate(value, 0.0), source="CKS 10", json=f"{what}.{name}")
+                    for what, values in named.items()
+                    for name, value in values.items()
+                },
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +247,7 @@ class _Equation:
             zip(ensemble.names, (variance + ensemble.means**2).tolist(), strict=True)
         )
         transfer = self._transfer(std)
+        residual = abs(float(np.expm1(self.window(at, _FINE, surplus=1).excess(at)[0]))) if q > 0.0 else 0.0
         return FixedPoint(
             ensemble=ensemble,
             q=q,
@@ -249,7 +256,8 @@ class _Equation:
             second_moment=second,
             shaping=_shaping(transfer),
             growth=_growth(transfer),
-            residual=abs(float(np.expm1(self.window(at, _FINE, surplus=1).excess(at)[0]))) if q > 0.0 else 0.0,
+            residual=residual,
+            messages=unresolved(residual),
         )
 
     def _transfer(self, std: np.ndarray) -> np.ndarray:
@@ -267,6 +275,13 @@ class _Equation:
                         )[1]
                         transfer[g, h] += self.ensemble.gains[k] ** 2 * square
         return transfer
+
+
+def unresolved(residual: float) -> tuple[str, ...]:
+    """What is wrong with a root whose residual on finer nodes is not small."""
+    if residual <= _SOLVED:
+        return ()
+    return (f"q'/q − 1 is {residual:.2g} on finer nodes: gates are too steep for quadrature; lower their gains",)
 
 
 def _shaping(transfer: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +11,12 @@ from gatefield.cells.builtin import GRU, LSTM, MGU
 from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.chaos.onset import ChaosLine, chaos_line
+from gatefield.numerics.estimates import Estimate
 from gatefield.phases.boundaries import Boundary, bifurcation_curve, marginal_boundary, tricritical_point
 from gatefield.phases.diagram import Axis, phase_diagram
 from gatefield.phases.plane import plane_of
+from gatefield.results.description import Description, Quantity, from_dataset
+from gatefield.results.result import Result, messages_of
 from gatefield.running.arguments import whole
 
 if TYPE_CHECKING:
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
 _LINE_POINTS = 60
 
 
-@dataclass(frozen=True, eq=False)
-class Diagram:
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagram(Result):
     """Static states over a plane of two gains, and the curves in it where they can be traced.
 
     Attributes:
@@ -47,39 +50,47 @@ class Diagram:
         names = self.plane.region.attrs["flag_meanings"].split("; ")
         return {name: float(np.mean(self.plane.region.values == i)) for i, name in enumerate(names)}
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        x, y = (str(self.plane.attrs[k]) for k in ("gain_x", "gain_y"))
-        curves = {
-            boundary.kind: [
-                {x: a, y: b, "second_moment": c, "shaping": s, "residual": r}
-                for a, b, c, s, r in zip(
-                    *(v.tolist() for v in (boundary.gain_x, boundary.gain_y, boundary.second_moment)),
-                    *(v.tolist() for v in (boundary.shaping, boundary.residual)),
-                    strict=True,
-                )
-            ]
-            for boundary in (self.fold, self.marginal)
-            if boundary is not None
-        }
-        return {
-            "ensemble": self.ensemble.describe(),
-            "plane": {
-                name: [float(v.min()), float(v.max()), len(v)] for name in (x, y) for v in [self.plane[name].values]
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the two gains."""
+        return str(self.plane.attrs["gain_x"]), str(self.plane.attrs["gain_y"])
+
+    def description(self) -> Description:
+        curves = {b.kind: b for b in (self.fold, self.marginal) if b is not None}
+        points = {"chaos_onset": self._onset(), **{kind: self._points(curve) for kind, curve in curves.items()}}
+        ranges = {name: self.plane[name].values for name in self.names}
+        tricritical = None if self.tricritical is None else dict(zip(self.names, self.tricritical, strict=True))
+        described = from_dataset(self.plane)
+        return Description(
+            quantities={
+                **{name: replace(q, json="") for name, q in described.quantities.items()},
+                "region_share": Quantity(self.shares, ("region_name",), json="regions"),
+                "marginal_share": Quantity(float(self.plane.marginal.mean())),
+                "largest_residual": Quantity(float(self.plane.residual.max()), json="residual"),
+                **{f"{name}_points": Quantity(found, arrays=False, json=name) for name, found in points.items()},
             },
-            "beta": float(self.plane.attrs["beta"]),
-            "regions": self.shares,
-            "marginal_share": float(self.plane.marginal.mean()),
-            "residual": float(self.plane.residual.max()),
-            "tricritical_point": None if self.tricritical is None else dict(zip((x, y), self.tricritical, strict=True)),
-            "chaos_onset": []
-            if self.chaos is None
-            else [
-                {x: a, y: {"value": (b + c) / 2, "error": (c - b) / 2}}
-                for a, b, c in zip(self.chaos.gain_x.tolist(), self.chaos.low, self.chaos.high, strict=True)
-            ],
-            **curves,
-        }
+            coordinates=described.coordinates,
+            facts={
+                "ensemble": self.ensemble, "gain_x": self.names[0], "gain_y": self.names[1],
+                "plane": {name: [float(v.min()), float(v.max()), len(v)] for name, v in ranges.items()},
+                "beta": float(self.plane.attrs["beta"]), "tricritical_point": tricritical,
+            },
+            parts=curves | ({} if self.chaos is None else {"chaos_onset": self.chaos}),
+        )  # fmt: skip
+
+    def _points(self, curve: Boundary) -> list[dict[str, float]]:
+        """A curve's points, one by one."""
+        columns = {name: getattr(curve, name).tolist() for name in ("second_moment", "shaping", "residual")}
+        named = dict(zip(self.names, (curve.gain_x.tolist(), curve.gain_y.tolist()), strict=True)) | columns
+        return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+
+    def _onset(self) -> list[dict[str, float | Estimate]]:
+        """Points of the onset of chaos."""
+        if self.chaos is None:
+            return []
+        (x, y), found = self.names, self.chaos
+        brackets = zip(found.gain_x.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+        return [{x: a, y: Estimate((b + c) / 2, (c - b) / 2)} for a, b, c in brackets]
 
 
 def default_axes(cell: Cell) -> tuple[Axis, Axis]:
@@ -141,7 +152,8 @@ def diagram(
         inner = np.linspace(max(low, tricritical[0] - 0.27), tricritical[0], chaos + 2)[1:-1]
         axis = (name_x, float(inner[0]), float(inner[-1]), chaos)
         onset = chaos_line(gain_x=axis, gain_y=(name_y, bottom, top), ensemble=still)
-    return Diagram(ensemble, plane, fold, marginal, tricritical, onset)
+    said = messages_of({"fold": fold, "marginal boundary": marginal})
+    return Diagram(ensemble, plane, fold, marginal, tricritical, onset, messages=said)
 
 
 def _tricritical(ensemble: Ensemble, name_x: str, name_y: str) -> tuple[float, float] | None:

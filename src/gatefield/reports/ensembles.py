@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,9 @@ from gatefield.meanfield.causal import check_run
 from gatefield.meanfield.sampled import MeanField, mean_field
 from gatefield.networks.simulation import Simulation, check_memory, simulate
 from gatefield.numerics.algebra import ComplexArray
-from gatefield.numerics.estimates import Estimate
-from gatefield.results.version import __version__
+from gatefield.numerics.estimates import Estimate, stacked
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result, messages_of
 from gatefield.running.arguments import finite, positive, whole
 from gatefield.running.background import Background, shared_cores
 from gatefield.spectra.dyson import UnsolvedWarning
@@ -31,20 +32,24 @@ from gatefield.spectra.spectrum import (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pair(Result):
     """One quantity by theory (N = ∞) and by simulation."""
 
     theory: Estimate
     simulation: Estimate
 
-    def as_json(self) -> dict[str, Any]:
-        """{"theory", "simulation"}, each {"value", "error"}."""
-        return {"theory": self.theory.as_json(), "simulation": self.simulation.as_json()}
+    @property
+    def by_route(self) -> dict[str, Estimate]:
+        """Both, by "theory" and "simulation"."""
+        return {"theory": self.theory, "simulation": self.simulation}
+
+    def description(self) -> Description:
+        return Description({"value": Quantity(self.by_route, ("route",), json="")}, parts=self.by_route)
 
 
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(Result):
     """Theory and simulation of one ensemble.
 
     Attributes:
@@ -54,7 +59,6 @@ class Report:
         spectral_radius: of the one-step Jacobian.
         fraction_of_slow_modes: share of its eigenvalues with |λ − 1| < `slow_radius`.
         curve, density: of the theory's spectrum.
-        messages: what did not converge, and what to change; empty where all did.
     """
 
     ensemble: Ensemble
@@ -67,34 +71,28 @@ class Report:
     slow_radius: float
     curve: SpectralCurve
     density: SpectralField | None
-    messages: list[str]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text, each number as {"value", "error"}."""
-        return {
-            "ensemble": self.ensemble.describe(),
-            "regime": self.field.regime,
-            "regime_in_simulation": self.simulation.regime,
-            "state_variances": {name: pair.as_json() for name, pair in self.state_variances.items()},
-            "autocorrelation_time": self.autocorrelation_time.as_json(),
-            "spectral_radius": self.spectral_radius.as_json(),
-            "fraction_of_slow_modes": self.fraction_of_slow_modes.as_json(),
-            "slow_radius": self.slow_radius,
-            "converged": not self.messages,
-            "messages": self.messages,
-            "steps": self.field.steps,
-            "samples": self.field.samples,
-            "size": self.simulation.size,
-            "networks": self.simulation.networks,
-            "seed": self.field.seed,
-            "version": __version__,
+    def description(self) -> Description:
+        quantities = {
+            f"variance_{name}": Quantity(pair.by_route, ("route",), json=f"state_variances.{name}")
+            for name, pair in self.state_variances.items()
+        } | {
+            "autocorrelation_time": Quantity(self.autocorrelation_time.by_route, ("route",), "steps"),
+            "spectral_radius": Quantity(self.spectral_radius.by_route, ("route",)),
+            "fraction_of_slow_modes": Quantity(self.fraction_of_slow_modes.by_route, ("route",)),
         }
+        facts = _facts(self.ensemble, self.field) | {
+            "regime_in_simulation": self.simulation.regime, "slow_radius": self.slow_radius,
+            "size": self.simulation.size, "networks": self.simulation.networks,
+        }  # fmt: skip
+        return Description(quantities, facts=facts)
 
-    def to_dataset(self) -> Any:
-        """All of it as an `xarray.Dataset`."""
-        from gatefield.results.datasets import report_dataset
 
-        return report_dataset(self)
+def _facts(ensemble: Ensemble, field: MeanField) -> dict[str, Any]:
+    return {
+        "ensemble": ensemble, "regime": field.regime, "steps": field.steps, "samples": field.samples,
+        "seed": field.seed,
+    }  # fmt: skip
 
 
 def report(
@@ -164,9 +162,9 @@ def _noting_warnings() -> Iterator[list[str]]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def _messages(field: MeanField, simulation: Simulation | None, noted: list[str]) -> list[str]:
-    settled = [("mean field", field.message), ("simulation", simulation.message if simulation else "")]
-    return [f"{where}: {what}" for where, what in settled if what] + [f"spectrum: {what}" for what in noted]
+def _messages(field: MeanField, simulation: Simulation | None, noted: Sequence[str]) -> tuple[str, ...]:
+    said = messages_of({"mean field": field, "simulation": simulation})
+    return (*said, *(f"spectrum: {what}" for what in noted))
 
 
 def _check(ensemble: Ensemble, size: int, networks: int, steps: int, samples: int, seed: int) -> None:
@@ -198,8 +196,8 @@ def figure_grid(curve: SpectralCurve, points: int = 80) -> ComplexArray:
     return x[None, :] + 1j * y[:, None]
 
 
-@dataclass(frozen=True, eq=False)
-class SpectrumReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectrumReport(Result):
     """Spectral radius and masses in discs, by theory and, where asked, by simulation.
 
     Attributes:
@@ -215,29 +213,31 @@ class SpectrumReport:
     masses: list[Pair]
     curve: SpectralCurve
     density: SpectralField | None
-    messages: list[str]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text, each number as {"value", "error"}; "simulation" only where there is one."""
+    def description(self) -> Description:
+        routes = ("theory", "simulation") if self.simulation else ("theory",)
 
-        def show(pair: Pair) -> dict[str, Any]:
-            return pair.as_json() if self.simulation else {"theory": pair.theory.as_json()}
+        def known(pair: Pair) -> Mapping[str, Estimate]:
+            return {route: pair.by_route[route] for route in routes}
 
-        return {
-            "ensemble": self.ensemble.describe(),
-            "regime": self.field.regime,
-            "spectral_radius": show(self.spectral_radius),
-            "discs": [
-                {"center": [x, y], "radius": r, "mass": show(pair)}
-                for (x, y, r), pair in zip(self.discs, self.masses, strict=True)
-            ],
-            "contours": len(self.curve.contours),
-            "converged": not self.messages,
-            "messages": self.messages,
-            "steps": self.field.steps,
-            "samples": self.field.samples,
-            "seed": self.field.seed,
-        }
+        masses = [known(pair) for pair in self.masses]
+        by_route = {route: stacked(mass[route] for mass in masses) for route in routes}
+        x, y, radius = np.reshape(self.discs, (-1, 3)).T
+        return Description(
+            quantities={
+                "spectral_radius": Quantity(known(self.spectral_radius), ("route",)),
+                "mass": Quantity(by_route, ("route", "disc"), "1/neuron", "modes within each disc", json=""),
+                "contours": Quantity(len(self.curve.contours)),
+            },
+            coordinates={name: Quantity(v, ("disc",)) for name, v in (("x", x), ("y", y), ("radius", radius))},
+            facts=_facts(self.ensemble, self.field),
+            parts={
+                "discs": [
+                    {"center": [x, y], "radius": r, "mass": mass}
+                    for (x, y, r), mass in zip(self.discs, masses, strict=True)
+                ],
+            },
+        )
 
 
 def spectrum_report(

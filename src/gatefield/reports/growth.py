@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,12 +10,14 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.snapshot import check_cell
 from gatefield.networks.network import Network, Path
 from gatefield.numerics.estimates import from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import whole
-from gatefield.spectra.long_term import Powers, long_term_jacobian, whole_powers
+from gatefield.spectra.long_term import GROWTH, Powers, long_term_jacobian, whole_powers
 
 
-@dataclass(frozen=True, eq=False)
-class TrajectoryGrowth:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrajectoryGrowth(Result):
     """Growth of perturbations along a run, tr M†M / N with M = J_{t+n−1} … J_t, beside that of J_t^n.
 
     Attributes:
@@ -47,11 +48,14 @@ class TrajectoryGrowth:
         """The number of steps at which `amplification` is attained."""
         return int(self.n[np.argmax(self.value)])
 
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset` over the numbers of steps."""
-        from gatefield.results.datasets import long_term_dataset
-
-        return long_term_dataset(self)
+    def description(self) -> Description:
+        by_n = ("value", "error", "frozen", "frozen_error")
+        return Description(
+            quantities={name: Quantity(getattr(self, name), ("n",), source=GROWTH) for name in by_n}
+            | {"amplification": Quantity(self.amplification), "amplified_at": Quantity(self.amplified_at, (), "steps")},
+            coordinates={"n": Quantity(self.n, units="steps", json="n")},
+            facts={"ensemble": self.ensemble, "starts": self.starts},
+        )
 
 
 def trajectory_growth(

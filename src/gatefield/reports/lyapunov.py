@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,14 +13,20 @@ from gatefield.chaos.largest import LargestExponent, lyapunov_max
 from gatefield.chaos.pairs import Replicas, replicas
 from gatefield.networks.exponents import MeasuredExponents
 from gatefield.networks.network import Network
-from gatefield.numerics.estimates import Estimate, from_batches
-from gatefield.results.version import __version__
+from gatefield.numerics.estimates import Estimate, from_batches, stacked
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result, messages_of
 from gatefield.running.arguments import whole
 from gatefield.running.progress import track
 
+_SIMULATED = {
+    "largest": "1/step", "mean": "1/step", "kaplan_yorke_dimension": "1", "entropy_rate": "nats/step",
+    "participation_ratio": "1", "fraction_positive": "1",
+}  # fmt: skip
 
-@dataclass(frozen=True, eq=False)
-class LyapunovReport:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LyapunovReport(Result):
     """Lyapunov exponents of an ensemble by theory and, where asked for, of networks.
 
     Attributes:
@@ -29,13 +34,11 @@ class LyapunovReport:
         spectra: one per simulated network.
         distribution: all exponents at N = ∞; None where not asked for.
         pair: distance of two replicas at N = ∞, for the figure; None where not asked for.
-        messages: what did not converge, and what to change.
     """
 
     theory: LargestExponent
     spectra: tuple[MeasuredExponents, ...]
     pair: Replicas | None
-    messages: list[str]
     distribution: LyapunovDistribution | None = None
 
     @property
@@ -50,14 +53,20 @@ class LyapunovReport:
         mean = found[0] if len(found) == 1 else from_batches([e.value for e in found])
         return Estimate(mean.value / scale, mean.error / scale)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text; "simulation" has one entry per network."""
-        out: dict[str, Any] = {"theory": self.theory.as_json(), "simulation": [s.as_json() for s in self.spectra]}
-        if self.distribution is not None:
-            out["distribution"] = self.distribution.as_json()
-        if self.pair is not None:
-            out["replicas"] = self.pair.as_json()
-        return out | {"converged": not self.messages, "messages": self.messages, "version": __version__}
+    def description(self) -> Description:
+        optional = {"distribution": self.distribution, "replicas": self.pair}
+        return Description(
+            quantities={
+                f"simulation_{name}": Quantity(
+                    stacked([getattr(s, name) for s in self.spectra]), ("network",), unit, "simulation", json=""
+                )
+                for name, unit in _SIMULATED.items()
+                if self.spectra
+            },
+            facts={"ensemble": self.ensemble, "verdict": self.theory.verdict, "regime": self.theory.field.regime},
+            parts={"theory": self.theory, "simulation": self.spectra}
+            | {name: part for name, part in optional.items() if part is not None},
+        )
 
 
 def lyapunov_report(
@@ -110,15 +119,13 @@ def lyapunov_report(
         rate = min(abs(theory.value), 1.0) if np.isfinite(theory.value) else 1.0
         long_enough = int(np.clip(14.0 / max(rate, 1e-3), 60, 600))
         follow = replicas(ensemble, steps=long_enough, settle=steps // 2, samples=samples, seed=seed)
-    messages = [f"mean field: {theory.message}"] if theory.message else []
-    messages += [f"network {j}: {s.message}" for j, s in enumerate(spectra) if s.message]
-    if distribution is not None and distribution.message:
-        messages.append(f"spectrum at N = ∞: {distribution.message}")
-    return LyapunovReport(theory, tuple(spectra), follow, messages, distribution)
+    networks_by_name = {f"network {j}": s for j, s in enumerate(spectra)}
+    said = messages_of({"mean field": theory, **networks_by_name, "spectrum at N = ∞": distribution})
+    return LyapunovReport(theory, tuple(spectra), follow, distribution, messages=said)
 
 
-@dataclass(frozen=True, eq=False)
-class SizeScaling:
+@dataclass(frozen=True, eq=False, repr=False)
+class SizeScaling(Result):
     """Exponents of networks of several sizes, extrapolated linearly in 1/N.
 
     Attributes:
@@ -137,21 +144,20 @@ class SizeScaling:
     limits: dict[str, Estimate]
     slopes: dict[str, Estimate]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        named = {"values": self.values, "limits": self.limits, "slopes": self.slopes}
-        return {
-            "ensemble": self.ensemble.describe(),
-            "sizes": self.sizes.tolist(),
-            "networks": self.networks,
-            **{what: {name: e.as_json() for name, e in all_of.items()} for what, all_of in named.items()},
-        }
-
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset` over sizes."""
-        from gatefield.results.datasets import size_scaling_dataset
-
-        return size_scaling_dataset(self)
+    def description(self) -> Description:
+        quantities = {}
+        for name in self.values:
+            units = "1/step" if name in ("largest", "mean") else "1/neuron"
+            quantities |= {
+                name: Quantity(self.values[name], ("size",), units, json=f"values.{name}"),
+                f"{name}_limit": Quantity(self.limits[name], (), units, json=f"limits.{name}"),
+                f"{name}_slope": Quantity(self.slopes[name], (), f"neurons·{units}", json=f"slopes.{name}"),
+            }
+        return Description(
+            quantities,
+            coordinates={"size": Quantity(self.sizes, units="neurons", json="sizes")},
+            facts={"ensemble": self.ensemble, "networks": self.networks},
+        )
 
 
 _PER_NEURON = ("kaplan_yorke_dimension", "entropy_rate")

@@ -13,14 +13,16 @@ from scipy.special import erfc
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.meanfield.sampled import mean_field
-from gatefield.numerics.estimates import Estimate
+from gatefield.numerics.estimates import Estimate, stacked
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import finite, known_names
 from gatefield.running.progress import track
 from gatefield.spectra.spectrum import spectral_radius
 
 
-@dataclass(frozen=True, eq=False)
-class GateScaling:
+@dataclass(frozen=True, eq=False, repr=False)
+class GateScaling(Result):
     """Power law of the spectral radius in one gate's gain, (radius − offset) ∝ gain^exponent.
 
     Attributes:
@@ -40,6 +42,17 @@ class GateScaling:
     radii: Estimate
     exponent: Estimate
     local: Estimate
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "exponent": Quantity(self.exponent, source="CKS Prop. 5, 12"),
+                "radius": Quantity(self.radii, ("gain",), source="spectral radius", json="radii"),
+                "local": Quantity(self.local, ("interval",), source="slopes between one gain and the next"),
+            },
+            coordinates={"gain": Quantity(self.gains, json="gains")},
+            facts={"ensemble": self.ensemble, "gate": self.gate, "offset": self.offset},
+        )
 
 
 def gate_scaling(
@@ -79,7 +92,7 @@ def gate_scaling(
     for gain in track(list(values), "gains"):
         changed = ensemble.with_gain(gate, float(gain))
         found.append(spectral_radius(changed, (snapshot or _steady_state)(changed)))
-    radii = Estimate(np.array([r.value for r in found]), np.array([r.error for r in found]))
+    radii = stacked(found)
     excess = radii.value - offset
     if np.any(excess <= 0.0):
         raise ValueError(f"offset={offset:g} must lie below every radius; the smallest is {radii.value.min():.4g}")
@@ -110,8 +123,8 @@ def _slope(x: np.ndarray, y: np.ndarray, error: np.ndarray) -> Estimate:
     return Estimate(float(slope), float(np.sqrt(max(misfit, 1.0 if known else 0.0) / spread)))
 
 
-@dataclass(frozen=True, eq=False)
-class AccumulationFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class AccumulationFit(Result):
     """Share of eigenvalues near 1 as c1 erfc(c2/gain) [CKS 93].
 
     Attributes:
@@ -129,6 +142,17 @@ class AccumulationFit:
     def share(self, gain: Any) -> np.ndarray:
         """The fit at other gains."""
         return _accumulation(np.asarray(gain, dtype=float), self.c1.value, self.c2.value)
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "c1": Quantity(self.c1, source="CKS 93"),
+                "c2": Quantity(self.c2, source="CKS 93"),
+                "residual": Quantity(self.residual),
+                "share": Quantity(self.shares, ("gain",), "1/neuron", json="shares"),
+            },
+            coordinates={"gain": Quantity(self.gains, json="gains")},
+        )
 
 
 def accumulation_fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.numerics.estimates import Estimate
 from gatefield.results.labelled import Array, Labelled
 from gatefield.results.version import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Quantity:
         value: a mapping is labelled by its keys along the first of `dims`; None where there is none. Complex values get
             a last dimension "part".
         dims: names of its dimensions, without "part".
-        units, source: "1" where it has no unit; where its definition stands.
+        units, source: "1" where it has no unit, "" where it is not known; where its definition stands.
         attrs: more to say of it.
         json: its name in JSON, dots for levels, such as "map.variance"; by default its own; "" keeps it out.
         arrays: whether it is among the arrays, too.
@@ -44,7 +47,8 @@ class Quantity:
 
     def named_arrays(self, name: str) -> Iterator[tuple[str, Array]]:
         """Its values, and its errors where it has some, by name."""
-        attrs = {"units": self.units, **({"source": self.source} if self.source else {}), **self.attrs}
+        told = {"units": self.units, "source": self.source}
+        attrs = {**{key: text for key, text in told.items() if text}, **self.attrs}
         for suffix, values in _values_and_errors(self.value):
             array: Any = _array(values)
             parts = np.iscomplexobj(array)
@@ -88,7 +92,7 @@ class Description:
     def _coordinates(self, shown: Mapping[str, Quantity]) -> dict[str, Array]:
         found = {q.dims[0]: Array(q.dims[:1], np.array(q.labels)) for q in shown.values() if q.labels is not None}
         for name, q in self.coordinates.items():
-            attrs = {} if q.units == "1" else {"units": q.units}
+            attrs = {} if q.units in ("", "1") else {"units": q.units}
             found[name] = Array(q.dims or (name,), np.asarray(q.value), {**attrs, **q.attrs})
         if any(np.iscomplexobj(values) for q in shown.values() for _, values in _values_and_errors(q.value)):
             found["part"] = Array(("part",), np.array(["real", "imaginary"]))
@@ -108,6 +112,19 @@ class Description:
             if place:
                 _put(out, place.split("."), plain_json(quantity.value))
         return out
+
+
+def from_dataset(data: xr.Dataset) -> Description:
+    """What a Dataset says, its attributes as facts."""
+
+    def quantity(variable: xr.DataArray) -> Quantity:
+        attrs, dims = dict(variable.attrs), tuple(map(str, variable.dims))
+        return Quantity(variable.values, dims, attrs.get("units", ""), attrs.get("source", ""), attrs)
+
+    quantities, coordinates = (
+        {str(name): quantity(variable) for name, variable in group.items()} for group in (data.data_vars, data.coords)
+    )
+    return Description(quantities, coordinates, {str(name): value for name, value in data.attrs.items()})
 
 
 def plain_json(value: Any) -> Any:
@@ -161,6 +178,8 @@ def _attribute(value: Any) -> Any:
     """A fact as an attribute that files can hold."""
     if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
         return "; ".join(value)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "if":
+        return value
     plain = plain_json(value)
     if isinstance(plain, bool):
         return int(plain)

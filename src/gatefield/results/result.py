@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gatefield.results.description import Description
 from gatefield.results.tables import html_table, one_line
@@ -12,6 +13,8 @@ from gatefield.results.version import __version__
 
 if TYPE_CHECKING:
     import xarray as xr
+
+R = TypeVar("R", bound="Result")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,3 +63,38 @@ class Result(ABC):
     def _repr_html_(self) -> str:
         """A table, in a notebook."""
         return html_table(type(self).__name__, self.described())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Results(Result, Mapping[str, R]):
+    """Results by name, such as of layers. Their JSON has an entry for each.
+
+    Attributes:
+        by_name: each of them. `messages` are theirs.
+    """
+
+    by_name: Mapping[str, R] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", messages_of(self.by_name))
+
+    def __getitem__(self, name: str) -> R:
+        return self.by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.by_name)
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def description(self) -> Description:
+        return Description(facts={"names": list(self.by_name)}, parts=self.by_name)
+
+    def as_json(self) -> dict[str, Any]:
+        """That of each, by name."""
+        return {name: one.as_json() for name, one in self.items()}
+
+
+def messages_of(results: Mapping[str, Result | None]) -> tuple[str, ...]:
+    """What results within another have to say, each after its name."""
+    return tuple(f"{name}: {one.message}" for name, one in results.items() if one is not None and one.message)

@@ -21,13 +21,15 @@ from gatefield.cells.cell import ActivatedCell, hard_tanh
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, positive
 
 _BLOCK = 2_000_000  # entries of an array (points, neurons)
 
 
-@dataclass(frozen=True)
-class BinaryGateSpectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class BinaryGateSpectrum(Result):
     """Spectrum where gates stand at 0 or 1: atoms at 0 and at 1, and a uniform disc about 0.
 
     Attributes:
@@ -39,6 +41,7 @@ class BinaryGateSpectrum:
     ones: float
     disc: float
     radius: float
+    ensemble: Ensemble
 
     @property
     def spectral_radius(self) -> float:
@@ -55,6 +58,20 @@ class BinaryGateSpectrum:
         radius = positive("radius", radius)
         share = min(1.0, (radius / self.radius) ** 2) if self.radius > 0.0 else 1.0
         return self.zeros + self.ones * (radius > 1.0) + self.disc * share
+
+    def description(self) -> Description:
+        share = "eigenvalues per neuron"
+        return Description(
+            quantities={
+                "spectral_radius": Quantity(self.spectral_radius),
+                "radius": Quantity(self.radius, source="CKS 19, 33"),
+                "zeros": Quantity(self.zeros, units=share, source="CKS 79–80, 136–140"),
+                "ones": Quantity(self.ones, units=share, source="CKS 79–80, 136–140"),
+                "disc": Quantity(self.disc, units=share, source="CKS 79–80, 136–140"),
+                "density": Quantity(self.density, units="eigenvalues per unit area and neuron"),
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
 
 def update_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpectrum:
@@ -82,7 +99,7 @@ def update_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpect
     reset = float(expit(_mean(ensemble, "reset")))
     closed = _closed_share(ensemble, "update", variance)
     linear = _linear_share(ensemble, "candidate", reset**2 * variance)
-    return _binary(closed, linear, ensemble.gain["candidate"] * reset, atoms=0.0)
+    return _binary(ensemble, closed, linear, ensemble.gain["candidate"] * reset, atoms=0.0)
 
 
 def forget_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpectrum:
@@ -114,18 +131,19 @@ def forget_gate_limit(ensemble: Ensemble, *, variance: float) -> BinaryGateSpect
     gates = float(expit(_mean(ensemble, "input")) * expit(_mean(ensemble, "output")))
     closed = _closed_share(ensemble, "forget", variance)
     linear = _linear_share(ensemble, "cell", variance)
-    return _binary(closed, linear, ensemble.gain["cell"] * gates, atoms=1.0)
+    return _binary(ensemble, closed, linear, ensemble.gain["cell"] * gates, atoms=1.0)
 
 
 _REMEDY = "spectral_radius and spectral_mass answer for any cell at a snapshot"
 
 
-def _binary(closed: float, linear: float, gain: float, *, atoms: float) -> BinaryGateSpectrum:
+def _binary(ensemble: Ensemble, closed: float, linear: float, gain: float, *, atoms: float) -> BinaryGateSpectrum:
     return BinaryGateSpectrum(
         zeros=atoms + closed * (1.0 - linear),
         ones=1.0 - closed,
         disc=closed * linear,
         radius=float(np.sqrt(closed * linear)) * gain,
+        ensemble=ensemble,
     )
 
 

@@ -23,6 +23,8 @@ import numpy as np
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.snapshot import Snapshot, check_cell
 from gatefield.numerics.estimates import from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, finite, whole
 from gatefield.spectra.spectrum import spectral_radius
 
@@ -30,11 +32,12 @@ _LARGEST = 300  # power
 _ACCURACY = 1e-11
 _GROUPS = 8
 _AT_ONCE = 2**22  # numbers per neuron-wise array
+GROWTH = "tr M†M / N, M a product of n Jacobians, CKS App. F"  # as a source
 Powers = int | Sequence[int] | range | np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class LongTermJacobian:
+@dataclass(frozen=True, eq=False, repr=False)
+class LongTermJacobian(Result):
     """μ_n = E tr (J^n)†J^n / N, the mean squared singular value of J^n times D; D itself at n = 0 [CKS 100].
 
     Attributes:
@@ -61,11 +64,13 @@ class LongTermJacobian:
         """The power at which `amplification` is attained; where it is the largest one, μ_n may still be growing."""
         return int(self.n[np.argmax(self.value)])
 
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset` over the powers."""
-        from gatefield.results.datasets import long_term_dataset
-
-        return long_term_dataset(self)
+    def description(self) -> Description:
+        return Description(
+            quantities={name: Quantity(getattr(self, name), ("n",), source=GROWTH) for name in ("value", "error")}
+            | {"amplification": Quantity(self.amplification), "amplified_at": Quantity(self.amplified_at, (), "steps")},
+            coordinates={"n": Quantity(self.n, units="steps", json="n")},
+            facts={"ensemble": self.ensemble, "radius": self.radius},
+        )
 
 
 def long_term_jacobian(ensemble: Ensemble, snapshot: Snapshot, n: Powers) -> LongTermJacobian:

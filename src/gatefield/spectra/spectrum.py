@@ -18,11 +18,14 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.estimates import Estimate, from_batches
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import finite, positive, whole
 from gatefield.spectra import dyson
 from gatefield.spectra.response import Response, response_of
 from gatefield.spectra.self_energy import self_energies
 
+_SOLVED = 1e-4  # residual at which the equations count as solved
 _NEURON_GROUPS = 16  # groups for errors where a snapshot has none of its own
 _RAYS = 49
 _RADII = 64
@@ -31,8 +34,8 @@ _FEWEST_NEURONS = 4  # a component of the support that fewer sampled neurons mak
 SLOW_RADIUS = 0.05  # of the disc about 1 in which modes count as slow, unless asked otherwise [CKS fig. 1f, fig. 3f]
 
 
-@dataclass(frozen=True, eq=False)
-class SpectralCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectralCurve(Result):
     """Boundary of the support of the spectrum.
 
     Attributes:
@@ -44,16 +47,24 @@ class SpectralCurve:
     ensemble: Ensemble
     snapshot: Snapshot
 
-    def to_dataset(self) -> Any:
-        """The points as an `xarray.Dataset` with the number of each point's contour."""
-        from gatefield.results.datasets import curve_dataset
+    def description(self) -> Description:
+        z = np.concatenate([np.zeros(0, np.complex128), *self.contours])
+        contour = np.repeat(np.arange(len(self.contours)), [len(c) for c in self.contours])
+        return Description(
+            quantities={
+                "real": Quantity(z.real, ("point",), source="CKS 15, 30"),
+                "imaginary": Quantity(z.imag, ("point",), source="CKS 15, 30"),
+            },
+            coordinates={"contour": Quantity(contour, ("point",), json="contour")},
+            facts={"ensemble": self.ensemble, "neurons": self.snapshot.neurons},
+        )
 
-        return curve_dataset(self)
 
-
-@dataclass(frozen=True, eq=False)
-class SpectralField:
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectralField(Result):
     """A quantity on points of the complex plane, with the residual of the equations behind it.
+
+    It has converged where the equations are solved at every point.
 
     Attributes:
         points, value, residual: of the same shape.
@@ -69,10 +80,9 @@ class SpectralField:
     snapshot: Snapshot
     solution: dyson.Solution | None = field(default=None, repr=False)
 
-    @property
-    def converged(self) -> bool:
-        """Whether the equations are solved at every point."""
-        return bool(np.all(self.residual <= 1e-4))
+    def __post_init__(self) -> None:
+        if not self.messages:
+            object.__setattr__(self, "messages", _unsolved(self.residual))
 
     @property
     def p(self) -> np.ndarray:
@@ -104,11 +114,34 @@ class SpectralField:
         shape = (*self.points.shape, len(self.ensemble.gains))
         return found[0][back].reshape(shape), found[1][back].reshape(shape)
 
-    def to_dataset(self) -> Any:
-        """As an `xarray.Dataset` over the points."""
-        from gatefield.results.datasets import field_dataset
+    def description(self) -> Description:
+        dims = tuple(f"axis_{i}" for i in range(self.points.ndim))
+        units = "eigenvalues per unit area and neuron" if self.quantity == "density" else "1"
+        value = self.value
+        parts = {"": value} if np.isrealobj(value) else {"_real": value.real, "_imag": value.imag}
+        source = "CKS 54–58, scaled so that Σ p = Σ q"
+        solved = ("p", "q") if self.solution is not None else ()
+        energies = {name: Quantity(getattr(self, name), (*dims, "preactivation"), source=source) for name in solved}
+        return Description(
+            quantities={self.quantity + suffix: Quantity(part, dims, units) for suffix, part in parts.items()}
+            | {"residual": Quantity(self.residual, dims), **energies},
+            coordinates={
+                "real": Quantity(self.points.real, dims, json="real"),
+                "imaginary": Quantity(self.points.imag, dims, json="imaginary"),
+                **({"preactivation": Quantity(list(self.ensemble.names))} if solved else {}),
+            },
+            facts={"ensemble": self.ensemble, "quantity": self.quantity, "neurons": self.snapshot.neurons},
+        )
 
-        return field_dataset(self)
+
+def _unsolved(residual: np.ndarray) -> tuple[str, ...]:
+    left = np.count_nonzero(~(residual <= _SOLVED))
+    if not left:
+        return ()
+    return (
+        f"the equations are not solved at {left} of {residual.size} points (largest residual {np.max(residual):.2g}); "
+        "take a snapshot of more samples",
+    )
 
 
 def spectral_density(ensemble: Ensemble, snapshot: Snapshot, grid: Any) -> SpectralField:

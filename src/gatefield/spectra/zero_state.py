@@ -11,10 +11,12 @@ import numpy as np
 from gatefield.cells.builtin import GRU, LSTM, MGU, Leaky, Vanilla
 from gatefield.cells.cell import ActivatedCell
 from gatefield.cells.ensemble import Ensemble, repr_cell
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 
 
-@dataclass(frozen=True)
-class ZeroFixedPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class ZeroFixedPoint(Result):
     """Spectrum of the Jacobian at the zero fixed point: a uniform disc, and for the LSTM as many zeros.
 
     Attributes:
@@ -25,6 +27,7 @@ class ZeroFixedPoint:
     center: float
     radius: float
     zeros: int
+    ensemble: Ensemble
 
     @property
     def spectral_radius(self) -> float:
@@ -40,6 +43,20 @@ class ZeroFixedPoint:
     def density(self) -> float:
         """Density of eigenvalues within the disc, 1/(π radius²); infinite where the radius is 0."""
         return float("inf") if self.radius == 0.0 else 1.0 / (np.pi * self.radius**2)
+
+    def description(self) -> Description:
+        source = "CKS 17–18, 32, Cor. 11"
+        return Description(
+            quantities={
+                "spectral_radius": Quantity(self.spectral_radius, source=source),
+                "stable": Quantity(self.stable, source="CKS Cor. 3, 11"),
+                "center": Quantity(self.center, source=source),
+                "radius": Quantity(self.radius, source=source),
+                "density": Quantity(self.density, units="eigenvalues per unit area and neuron"),
+                "zeros": Quantity(self.zeros, units="eigenvalues per neuron"),
+            },
+            facts={"ensemble": self.ensemble},
+        )
 
 
 def zero_fixed_point(ensemble: Ensemble) -> ZeroFixedPoint:
@@ -64,7 +81,7 @@ def zero_fixed_point(ensemble: Ensemble) -> ZeroFixedPoint:
     if disc is None:
         raise ValueError(f"no closed form at the zero fixed point of {repr_cell(ensemble.cell)}; {remedy}")
     center, radius = disc
-    return ZeroFixedPoint(float(center), float(radius), int(isinstance(ensemble.cell, LSTM)))
+    return ZeroFixedPoint(float(center), float(radius), int(isinstance(ensemble.cell, LSTM)), ensemble)
 
 
 def _disc(ensemble: Ensemble) -> tuple[float, float] | None:

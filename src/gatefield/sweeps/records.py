@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from gatefield.numerics.estimates import Estimate
+from gatefield.results.description import from_dataset
+from gatefield.results.labelled import Array, Labelled
+from gatefield.results.result import Result
 
-@dataclass(frozen=True)
-class Array:
-    """A named quantity at one point: its dimensions beyond the sweep's own, values and attributes."""
-
-    dims: tuple[str, ...]
-    values: np.ndarray
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+# attributes that are of the result, not of what produced it
+_TOLD = ("regime", "verdict", "converged", "message", "messages")
 
 
 @dataclass(frozen=True)
 class Record:
-    """All quantities at one point, and the coordinates of their dimensions."""
+    """All quantities at one point, their dimensions beyond the sweep's own, and the coordinates of these."""
 
     arrays: dict[str, Array]
     coordinates: dict[str, np.ndarray] = field(default_factory=dict)
@@ -32,7 +31,7 @@ def as_record(result: Any) -> Record:
     Numbers, truth values, text and arrays become "value"; an `Estimate` becomes "value" and "value_error". A mapping
     gives each of its entries by name, those within it as "outer_inner". A list of mappings gives arrays over "item".
     An `xarray` object keeps its variables, dimensions, coordinates and units. A result of gatefield comes by its
-    `to_dataset()`, or where it has none by its `as_json()`.
+    description.
 
     Raises:
         ValueError: anything else.
@@ -49,19 +48,17 @@ def _add(arrays: dict[str, Array], coordinates: dict[str, np.ndarray], name: str
     if value is None:
         return
     if hasattr(value, "data_vars"):
-        _add_dataset(arrays, coordinates, name, value)
-    elif hasattr(value, "to_dataset") and not hasattr(value, "dims"):
-        _add_dataset(arrays, coordinates, name, value.to_dataset())
+        _add_labelled(arrays, coordinates, name, from_dataset(value).labelled())
     elif hasattr(value, "coords") and hasattr(value, "dims"):  # a DataArray
-        _add_dataset(arrays, coordinates, name, value.to_dataset(name=value.name or "value"))
-    elif hasattr(value, "value") and hasattr(value, "error"):  # an Estimate
-        _add(arrays, coordinates, name or "value", value.value)
-        _add(arrays, coordinates, _joined(name or "value", "error"), value.error)
-    elif hasattr(value, "as_json"):
-        _add(arrays, coordinates, name, value.as_json())
+        _add(arrays, coordinates, name, value.to_dataset(name=value.name or "value"))
+    elif isinstance(value, Result):
+        _add_labelled(arrays, coordinates, name, value.described().labelled())
     elif isinstance(value, Mapping):
         for inner, entry in value.items():
             _add(arrays, coordinates, name if inner == "value" and name else _joined(name, str(inner)), entry)
+    elif isinstance(value, Estimate):
+        _add(arrays, coordinates, name or "value", value.value)
+        _add(arrays, coordinates, _joined(name or "value", "error"), value.error)
     elif _is_list_of_records(value):
         _add_list(arrays, coordinates, name, value)
     else:
@@ -77,20 +74,20 @@ def _is_list_of_records(value: Any) -> bool:
         isinstance(value, Sequence)
         and not isinstance(value, str)
         and len(value) > 0
-        and all(isinstance(v, Mapping) or hasattr(v, "as_json") or hasattr(v, "to_dataset") for v in value)
+        and all(isinstance(v, (Mapping, Result, Estimate)) or hasattr(v, "data_vars") for v in value)
     )
 
 
-def _add_dataset(arrays: dict[str, Array], coordinates: dict[str, np.ndarray], name: str, dataset: Any) -> None:
-    for key, variable in dataset.variables.items():
-        if key in dataset.dims:
-            coordinates[str(key)] = np.asarray(variable.values)
+def _add_labelled(arrays: dict[str, Array], coordinates: dict[str, np.ndarray], name: str, found: Labelled) -> None:
+    variables = found.arrays | found.coordinates
+    for key, array in variables.items():
+        if array.dims == (key,):
+            coordinates[key] = np.asarray(array.values)
         else:
-            dims = tuple(str(d) for d in variable.dims)
-            arrays[_joined(name, str(key))] = Array(dims, _storable(str(key), variable.values), dict(variable.attrs))
-    for key in ("regime", "verdict", "converged", "message", "messages"):  # of the result, not of what produced it
-        if key in dataset.attrs and key not in dataset.variables:
-            _add_array(arrays, _joined(name, "result_message" if key == "message" else key), dataset.attrs[key])
+            arrays[_joined(name, key)] = Array(array.dims, _storable(key, array.values), dict(array.attrs))
+    for key in _TOLD:
+        if key in found.attrs and key not in variables:
+            _add_array(arrays, _joined(name, "result_message" if key == "message" else key), found.attrs[key])
 
 
 def _add_list(arrays: dict[str, Array], coordinates: dict[str, np.ndarray], name: str, value: Sequence[Any]) -> None:

@@ -12,6 +12,8 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.layers.layer import Layer
 from gatefield.networks.along import lyapunov_along
 from gatefield.networks.network import Network, Path
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, positive, whole
 
 _SUBSTEPS = 10  # Runge–Kutta steps per unit of time
@@ -46,8 +48,8 @@ def mackey_glass(length: int, *, seed: int = 0) -> np.ndarray:
     return x[lag + int(_WARM) * _SUBSTEPS :: _SUBSTEPS][:length]
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(Result):
     """How well a random network's state tells the future of a series that drives it.
 
     Attributes:
@@ -64,18 +66,15 @@ class Forecast:
     size: int
     seed: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {
-            "ensemble": self.ensemble.describe(), "horizons": self.horizons.tolist(), "error": self.error.tolist(),
-            "lyapunov_max": self.lyapunov_max, "size": self.size, "seed": self.seed,
-        }  # fmt: skip
-
-    def to_dataset(self) -> Any:
-        """Errors by horizon."""
-        from gatefield.results.datasets import forecast_dataset
-
-        return forecast_dataset(self)
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "error": Quantity(self.error, ("horizon",), "deviations of the series", "ridge regression"),
+                "lyapunov_max": Quantity(self.lyapunov_max, (), "1/step"),
+            },
+            coordinates={"horizon": Quantity(self.horizons, units="steps", json="horizons")},
+            facts={"ensemble": self.ensemble, "size": self.size, "seed": self.seed},
+        )
 
 
 def forecast(

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,8 @@ from gatefield.cells.currents import ConstantCurrent
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.tracing import structure
 from gatefield.networks.network import Network
+from gatefield.results.description import Description, Quantity
+from gatefield.results.result import Result
 from gatefield.results.version import __version__
 from gatefield.running.arguments import positive, whole
 from gatefield.running.memory import require
@@ -70,8 +72,8 @@ class Settings:
         whole("seed", self.seed, 0)
 
 
-@dataclass(frozen=True, eq=False)
-class Training:
+@dataclass(frozen=True, eq=False, repr=False)
+class Training(Result):
     """Networks trained side by side.
 
     Attributes:
@@ -93,7 +95,7 @@ class Training:
     test_loss: np.ndarray
     test_accuracy: np.ndarray
     lost: np.ndarray
-    weights: Weights = field(repr=False)
+    weights: Weights
     seconds: float = 0.0
 
     def epochs_to(self, accuracy: float) -> np.ndarray:
@@ -101,28 +103,20 @@ class Training:
         reached = self.accuracy >= accuracy
         return np.where(reached.any(axis=1), np.argmax(reached, axis=1) + 1.0, np.nan)
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain numbers, without the weights."""
+    def description(self) -> Description:
+        networks, epochs = self.loss.shape
         histories = ("loss", "accuracy", "test_loss", "test_accuracy")
-        return {
-            "task": self.task,
-            "ensembles": [e.describe() for e in self.ensembles],
-            "settings": asdict(self.settings),
-            "epochs": self.loss.shape[1],
-            **{name: [_plain(row) for row in getattr(self, name)] for name in histories},
-            "lost": self.lost.tolist(),
-            "seconds": self.seconds,
-        }
-
-    def to_dataset(self) -> Any:
-        """Histories by network and epoch."""
-        from gatefield.results.datasets import training_dataset
-
-        return training_dataset(self)
-
-
-def _plain(row: np.ndarray) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in row]
+        return Description(
+            quantities={
+                **{name: Quantity(getattr(self, name), ("network", "epoch"), source="training") for name in histories},
+                "lost": Quantity(self.lost, ("network",), "steps"),
+            },
+            coordinates={"epoch": Quantity(np.arange(1, epochs + 1)), "network": Quantity(np.arange(networks))},
+            facts={
+                "task": self.task, "ensembles": list(self.ensembles), "settings": asdict(self.settings),
+                "epochs": epochs, "seconds": self.seconds,
+            },
+        )  # fmt: skip
 
 
 def train(
@@ -162,7 +156,7 @@ def train(
                 raise KeyboardInterrupt(_kept(path, state.epochs)) from None
             if path is not None:
                 state.save(path)
-    histories = {name: np.stack(rows, axis=1)[:, :epochs] for name, rows in state.history.items()}
+    histories: dict[str, Any] = {name: np.stack(rows, axis=1)[:, :epochs] for name, rows in state.history.items()}
     lost = np.asarray(state.optimiser.total_notfinite)
     weights = jax.tree.map(np.asarray, state.weights)
     return Training(group, task.name, settings, **histories, lost=lost, weights=weights, seconds=state.seconds)
@@ -424,8 +418,8 @@ def _epoch(state: _State, task: Task, moved: Any) -> _State:
 # ---- what it costs ----
 
 
-@dataclass(frozen=True)
-class Throughput:
+@dataclass(frozen=True, eq=False, repr=False)
+class Throughput(Result):
     """What training costs here.
 
     Attributes:
@@ -449,6 +443,16 @@ class Throughput:
     def grid(self) -> float:
         """Hours for the grid."""
         return self.training * self.networks
+
+    def description(self) -> Description:
+        return Description(
+            quantities={
+                "seconds": Quantity(self.seconds, units="s"),
+                "training": Quantity(self.training, units="h", source="one network"),
+                "grid": Quantity(self.grid, units="h", source="all networks"),
+            },
+            facts={"steps": self.steps, "epochs": self.epochs, "networks": self.networks},
+        )
 
 
 def throughput(
