@@ -1,7 +1,7 @@
 """Phase diagrams of static states in the plane of two gains, and the curves that bound their regions.
 
 A static state is fixed by q, the second moment of one source (see `roots`). Where that source feeds the pre-activation
-of the first gain a alone, as in the GRU's plane of candidate and reset gain [CKS Fig. 2], the state is fixed by u, the
+of the first gain a alone, as in the GRU's plane of candidate and reset gain [CKS fig. 2], the state is fixed by u, the
 standard deviation of that pre-activation, and the gain follows from it:
 
     a² = (u² − v) / q'(u, b),   v the variance of its bias, b the second gain,
@@ -118,7 +118,7 @@ def _tangencies(scan: Any) -> tuple[Index, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def phase_diagram(*, gain_x: Axis, gain_y: Axis, ensemble: Ensemble, beta: float = 0.0) -> xr.Dataset:
-    """Static states at every point of a plane of two gains [CKS Fig. 2 left]: all roots, ρ_0 and regions.
+    """Static states at every point of a plane of two gains [CKS fig. 2 left]: all roots, ρ_0 and regions.
 
     Args:
         gain_x: name of a pre-activation, lowest and highest gain, number of points.

@@ -110,7 +110,7 @@ def _distances(excess: float, reset_gain: float) -> tuple[float, float]:
 def bifurcation_reset_gain(*, candidate_gain: float) -> float:
     """a_r above which the tanh GRU has two non-zero fixed points, as a_h → 2 from below: a_r*² = 8 + √(1984 ε/3).
 
-    ε = 2 − a_h. A fold, not the pitchfork-like bifurcation of [CKS 4.4].
+    ε = 2 − a_h. A fold, not the pitchfork-like bifurcation of [CKS §4.4].
 
     Raises:
         ValueError: a_h outside (√2, 2).
@@ -122,7 +122,7 @@ def bifurcation_reset_gain(*, candidate_gain: float) -> float:
 
 
 def variance_at_infinite_reset_gain(*, candidate_gain: float) -> float:
-    """C_h of the tanh GRU's non-zero fixed point where a_r = ∞ and a_h → √2 from above: (a_h − √2)/√2 [CKS 4.4].
+    """C_h of the tanh GRU's non-zero fixed point where a_r = ∞ and a_h → √2 from above: (a_h − √2)/√2 [CKS §4.4].
 
     Reset gates are then 0 or 1, E σ(r)² = 1/2, and below √2 only the zero fixed point is left; 0 there.
     """
