@@ -110,6 +110,12 @@ def vanilla_variance(gain: float, added: float = 0.0, mean: float = 0.0) -> floa
     return brentq(lambda q: gain**2 * gauss(lambda y: np.tanh(y) ** 2, q, mean) + added - q, 1e-9, 1e3, xtol=1e-14)
 
 
+def vanilla_exponent(gain: float, noise: float = 0.0) -> float:
+    """ln(g √E sech⁴ y), exact for a map, whatever white noise drives it."""
+    q = vanilla_variance(gain, added=noise)
+    return float(np.log(gain) + 0.5 * np.log(gauss(lambda y: np.cosh(y) ** -4.0, q)))
+
+
 def gru_static(
     *, candidate: float, reset: float, bias_mean: float, bias_var: float, reset_var: float = 0.0
 ) -> tuple[float, float]:

@@ -374,27 +374,6 @@ def test_what_a_result_says_hangs_together() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("ensemble", "effect"),
-    [
-        pytest.param(GRU, 0.02),
-        pytest.param(gf.Ensemble(gf.GRU(reset_after=True), gain={"update": 2.0, "reset": 3.0, "candidate": 7.0}), 0.02),
-        pytest.param(gf.Ensemble(gf.MGU(), gain={"forget": 2.0, "candidate": 8.0}), 0.02),
-    ],
-    ids=["gru", "gru-reset-after", "mgu"],
-)
-def test_networks_of_400(ensemble: gf.Ensemble, effect: float) -> None:
-    """Exponents of one network, within the errors and what a network of 400 differs by (ranks: 8/N)."""
-    theory = gf.lyapunov_spectrum(ensemble, window=8, samples=300, points=10, steps=200)
-    network = gf.Network(ensemble, size=400, seed=0)
-    spectrum = network.lyapunov_spectrum(300, count=None)  # 100 steps scatter by more than the network differs
-    s = np.sort(spectrum.exponents.value)
-    below = theory.fraction_below(s)
-    distance = np.abs(below.value - (np.arange(len(s)) + 0.5) / len(s))
-    assert np.max(distance - 3.0 * below.error) < effect
-
-
-@pytest.mark.slow
 def test_the_leaky_map() -> None:
     """g = 3, δ = 1/2: two networks of N = 1000 over 300 and 800 steps, D/N 0.0894 and 0.0885(15), h/N 0.00223, 0.00220;
     at δ → 0 the flow has 0.0617 (Clark 2026)."""

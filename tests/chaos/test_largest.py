@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from tests.all_cells import CASES, Case
-from tests.references import gauss, gru_at_3, vanilla_variance
+from tests.references import gru_at_3, vanilla_exponent, vanilla_variance
 
 import gatefield as gf
 from gatefield.chaos.largest import _rate
@@ -21,12 +20,6 @@ LSTM_3 = gf.Ensemble(gf.LSTM(), gain=dict.fromkeys(("forget", "input", "output",
 
 def vanilla(gain: float, noise: float = 0.0) -> gf.Ensemble:
     return gf.Ensemble(gf.Vanilla(), gain={"input": gain}, current={"input": gf.WhiteCurrent(noise)} if noise else {})
-
-
-def vanilla_exponent(gain: float, noise: float = 0.0) -> float:
-    """ln(g √E sech⁴ y), exact for a map, whatever white noise drives it."""
-    q = vanilla_variance(gain, added=noise)
-    return float(np.log(gain) + 0.5 * np.log(gauss(lambda y: np.cosh(y) ** -4.0, q)))
 
 
 @cache
@@ -106,19 +99,6 @@ def test_against_the_deterministic_route(ensemble: gf.Ensemble) -> None:
     assert found.error < 0.004
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in CASES])
-def test_theory_against_networks(case: Case) -> None:
-    """Tolerance: the errors, a finite network's own 12/N (docs/chaos.md has the slopes), and its realisation."""
-    ensemble = case.ensembles[0]
-    theory = solved(ensemble, 200)
-    network = gf.Network(ensemble, size=1000, seed=1, dtype="float32")
-    seen = network.lyapunov_spectrum(300, count=1, seed=1).largest
-    allowed = 4.0 * np.hypot(theory.error, seen.error) + 12.0 / 1000 + 0.006
-    assert abs(theory.value - seen.value) < allowed, (theory.value, seen.value)
-    assert theory.verdict == ("chaotic" if seen.value > 0.0 else "stable")
-
-
 @pytest.mark.parametrize(
     ("ensemble", "exact"),
     [
@@ -150,19 +130,6 @@ def test_white_input(gain: float, noise: float) -> None:
     assert abs(found.value - exact) < 4.0 * found.error
     assert found.field.regime == "driven"
     assert found.verdict == ("chaotic" if exact > 0.0 else "stable")
-
-
-@pytest.mark.slow
-def test_correlated_input_against_a_network() -> None:
-    current = gf.CorrelatedCurrent(lambda lag: 0.4 * np.exp(-lag / 5.0))
-    ensemble = gf.Ensemble(
-        gf.GRU(), gain={"update": 2.0, "reset": 2.0, "candidate": 4.0}, current={"candidate": current}
-    )
-    theory = gf.lyapunov_max(ensemble, steps=240)
-    seen = gf.Network(ensemble, size=1000, seed=0).lyapunov_spectrum(300, count=1).largest
-    assert abs(theory.value - seen.value) < 4.0 * np.hypot(theory.error, seen.error) + 0.012
-    quiet = gf.lyapunov_max(gf.Ensemble(gf.GRU(), gain=ensemble.gain), steps=240)
-    assert theory.value < quiet.value - 3.0 * np.hypot(theory.error, quiet.error)
 
 
 def test_same_seed_same_exponent() -> None:
@@ -314,17 +281,6 @@ def test_extrapolation_in_size() -> None:
     assert limit.value == pytest.approx(0.3, abs=1e-12)
     assert slope.value == pytest.approx(-4.0, abs=1e-9)
     assert 0.003 < limit.error < 0.01
-
-
-@pytest.mark.slow
-def test_networks_approach_the_limit() -> None:
-    found = gf.reports.lyapunov_sizes(vanilla(3.0), sizes=(100, 200, 400, 800), networks=6, steps=300)
-    limit = found.limits["largest"]
-    assert abs(limit.value - vanilla_exponent(3.0)) < 3.0 * limit.error
-    assert limit.error < 0.004
-    assert found.slopes["largest"].value < 0.0
-    assert found.to_dataset()["largest"].sizes["size"] == 4
-    assert np.isnan(found.limits["entropy_rate"].value)  # one exponent does not tell it
 
 
 @pytest.mark.parametrize(

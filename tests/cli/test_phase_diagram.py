@@ -65,7 +65,7 @@ def test_table_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.slow
 def test_onset_of_chaos_lies_above_the_fold() -> None:
     result = diagram(
-        gf.Ensemble(gf.GRU()), gain_x=("candidate", 1.5, 2.2, 10), gain_y=("reset", 0.0, 20.0, 10), chaos=1
+        gf.Ensemble(gf.GRU()), gain_x=("candidate", 1.5, 2.2, 10), gain_y=("reset", 0.0, 12.0, 10), chaos=1
     )
     assert result.chaos is not None
     assert result.chaos.gain_x == pytest.approx([1.865], abs=1e-3)

@@ -20,7 +20,9 @@ from gatefield.edge.memory_cell import cell_average
 from gatefield.edge.static_series import critical_gain_series, static_moments
 
 
-@pytest.mark.parametrize("cell", [gf.LSTM(), gf.LSTM(coupled=True), gf.LSTM(activation="hard_tanh")], ids=str)
+@pytest.mark.parametrize(
+    "cell", [gf.LSTM(), gf.LSTM(coupled=True), gf.LSTM(activation="hard_tanh")], ids=["LSTM", "coupled", "hard"]
+)
 def test_cell_is_a_scaled_average(cell: gf.LSTM) -> None:
     """[EOC §2 gain, 1]"""
     snapshot = scattered(gf.Ensemble(cell))

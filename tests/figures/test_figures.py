@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,35 +30,29 @@ TINY = Scale(size=100, steps=60, samples=400, networks=2, points=3, grid=16)
 EDGE = replace(TINY, size=400, steps=200)
 
 
-@pytest.fixture(scope="module")
-def cks1() -> FigureData:
-    return gru_figures.cks1(TINY)
-
-
-@pytest.fixture(scope="module")
-def cks2() -> FigureData:
-    return gru_figures.cks2(TINY)
-
-
-@pytest.fixture(scope="module")
-def cks3() -> FigureData:
-    return lstm_figures.cks3(TINY)
-
-
-@pytest.fixture(scope="module")
 def cks4() -> FigureData:
     grid = replace(training_figures.SMALL, updates=(10.0,), hidden=8)
     return training_figures.cks4(TINY, grid=grid, workers=0)
 
 
-@pytest.fixture(scope="module")
-def eoc1() -> FigureData:
-    return edge_figures.eoc1(EDGE)
+MADE: dict[str, Callable[[], FigureData]] = {
+    "cks1": lambda: gru_figures.cks1(TINY),
+    "cks2": lambda: gru_figures.cks2(TINY),
+    "cks3": lambda: lstm_figures.cks3(TINY),
+    "cks4": cks4,
+    "eoc1": lambda: edge_figures.eoc1(EDGE),
+    "eoc2": lambda: edge_figures.eoc2(EDGE),
+}
 
 
 @pytest.fixture(scope="module")
-def eoc2() -> FigureData:
-    return edge_figures.eoc2(EDGE)
+def data(request: pytest.FixtureRequest) -> FigureData:
+    """The numbers of a figure; by its name, so that the tests of each come together, and one process makes them."""
+    return MADE[request.param]()
+
+
+def of(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("data", names, indirect=True)
 
 
 def test_the_papers_sizes() -> None:
@@ -68,11 +63,10 @@ def test_the_papers_sizes() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cks1", "cks3"])
-def test_spectra(name: str, request: pytest.FixtureRequest) -> None:
+@of("cks1", "cks3")
+def test_spectra(data: FigureData) -> None:
     """[CKS fig. 1a, fig. 1b, fig. 1c, fig. 1d, fig. 3a, fig. 3b, fig. 3c, fig. 3d]"""
-    data: FigureData = request.getfixturevalue(name)
-    states = {"cks1": 1, "cks3": 2}[name]
+    states = {"cks1": 1, "cks3": 2}[data.name]
     for letter in "abcd":
         panel = data.panels[letter]
         assert panel.sizes["mode"] == states * TINY.size
@@ -89,9 +83,10 @@ def test_spectra(name: str, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.slow
-def test_growth_of_the_gru(cks1: FigureData) -> None:
+@of("cks1")
+def test_growth_of_the_gru(data: FigureData) -> None:
     """[CKS fig. 1e]"""
-    panel = cks1.panels["e"]
+    panel = data.panels["e"]
     assert (np.diff(panel.radius) > 0.0).all()
     assert float(panel.law[-1]) == pytest.approx(
         float(panel.radius[-1]), rel=0.02
@@ -106,9 +101,10 @@ def test_growth_of_the_gru(cks1: FigureData) -> None:
 
 
 @pytest.mark.slow
-def test_growth_of_the_lstm(cks3: FigureData) -> None:
+@of("cks3")
+def test_growth_of_the_lstm(data: FigureData) -> None:
     """[CKS fig. 3e]: input and output gate raise the radius from end to end; the law is √a."""
-    panel = cks3.panels["e"]
+    panel = data.panels["e"]
     for gate in ("input", "output"):
         assert float(panel[gate][-1]) > float(panel[gate][0])
     law = panel.law.dropna("gain")
@@ -116,10 +112,10 @@ def test_growth_of_the_lstm(cks3: FigureData) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cks1", "cks3"])
-def test_slow_modes(name: str, request: pytest.FixtureRequest) -> None:
+@of("cks1", "cks3")
+def test_slow_modes(data: FigureData) -> None:
     """[CKS fig. 1f, fig. 3f]"""
-    panel = request.getfixturevalue(name).panels["f"]
+    panel = data.panels["f"]
     assert panel.share[-1] > panel.share[0]
     assert np.abs(panel.share_fitted - np.interp(panel.fine, panel.gain, panel.share)).max() < 0.12
     assert float(panel.share_fitted[-1]) == pytest.approx(panel.c1 * _erfc(panel.c2 / float(panel.gain[-1])))
@@ -135,9 +131,10 @@ def _erfc(x: float) -> float:
 
 
 @pytest.mark.slow
-def test_phases(cks2: FigureData) -> None:
+@of("cks2")
+def test_phases(data: FigureData) -> None:
     """[CKS fig. 2 left]"""
-    panel = cks2.panels["a"]
+    panel = data.panels["a"]
     assert panel.tricritical_candidate == pytest.approx(2.0, abs=1e-6)
     assert panel.tricritical_reset == pytest.approx(np.sqrt(8.0), abs=1e-5)
     names = panel.region.attrs["flag_meanings"].split("; ")
@@ -153,13 +150,14 @@ def test_phases(cks2: FigureData) -> None:
 
 
 @pytest.mark.slow
-def test_pinching(cks2: FigureData) -> None:
+@of("cks2")
+def test_pinching(data: FigureData) -> None:
     """[CKS fig. 2 right]"""
-    panel = cks2.panels["b"]
+    panel = data.panels["b"]
     assert (np.diff(panel.height_rest) < 0.0).all()
     assert float(panel.edge_rest[-1]) == pytest.approx(float(panel.edge_limit[-1]), rel=0.15)  # [CKS 23–24] at a_z = 20
     assert (panel.height[1:] > panel.height_rest[1:]).all()
-    near = cks2.panels["c"]
+    near = data.panels["c"]
     for i in range(3):
         x, y = near.curve_real[i].values, near.curve_imaginary[i].values
         assert np.nanmax(np.hypot(x, y)) == pytest.approx(np.nanmax(np.hypot(x, -y)))
@@ -175,32 +173,34 @@ def test_height_of_a_disc() -> None:
 
 
 @pytest.mark.slow
-def test_training(cks4: FigureData) -> None:
+@of("cks4")
+def test_training(data: FigureData) -> None:
     """[CKS fig. 4]"""
-    assert cks4.panels["c"].accuracy.shape == (1, 2)
-    start = cks4.panels["a"]
+    assert data.panels["c"].accuracy.shape == (1, 2)
+    start = data.panels["a"]
     ensemble = gru(10.0, training_figures.RESET, 2.5)
     network = gf.Network(ensemble, size=1000, seed=0)
     near = np.abs(network.eigenvalues(network.run(200).snapshot()) - 1.0) < 0.05
     assert float(start.slow_share[0, 1]) == pytest.approx(near.mean(), rel=0.1)
     assert start.lyapunov_max[0, 0] < 0.0 < start.lyapunov_max[0, 1]
-    radius = cks4.panels["e"].spectral_radius
+    radius = data.panels["e"].spectral_radius
     assert radius[0, 0] < 1.0 < radius[0, 1]
-    assert np.isnan(cks4.panels["b"].epochs_to_level).all()  # in two epochs none learns
-    assert (cks4.panels["g"].error > 0.0).all()
+    assert np.isnan(data.panels["b"].epochs_to_level).all()  # in two epochs none learns
+    assert (data.panels["g"].error > 0.0).all()
 
 
 @pytest.mark.slow
-def test_edge_without_bias(eoc1: FigureData) -> None:
+@of("eoc1")
+def test_edge_without_bias(data: FigureData) -> None:
     """[EOC fig. 1]"""
-    panel = eoc1.panels["b"]
+    panel = data.panels["b"]
     # values.json, flow: C_0 at g = 4 is 1.924805414; the map lies a little below; at g = 2.5 ε = 1/4
     assert float(np.interp(4.0, panel.gain, panel.dynamic)) == pytest.approx(1.924805414, rel=1e-8)
     assert (panel["map"][1:] < np.interp(panel.network_gain[1:], panel.gain, panel.dynamic)).all()
     # C_0 of networks scatters by about 1/√N times the number of neurons that move together
     strong = panel.network_gain.values >= 3.0
     assert np.abs(panel.counted.mean("network") / panel["map"] - 1.0)[strong].max() < 0.15
-    own = eoc1.panels["c"]
+    own = data.panels["c"]
     early = own.lag.values <= 10
     assert np.abs(own.counted - own["map"])[early].max() < 0.06
     flow = np.interp(own.lag, own.time, own.flow)
@@ -215,12 +215,13 @@ def test_runs_shorter_than_the_lags_shown() -> None:
 
 
 @pytest.mark.slow
-def test_edge_with_bias(eoc2: FigureData) -> None:
+@of("eoc2")
+def test_edge_with_bias(data: FigureData) -> None:
     """[EOC fig. 2]"""
-    line = eoc2.panels["b"]
+    line = data.panels["b"]
     assert (line.exponent.sel(ratio=0.6) < 0.0).all()
     assert (line.exponent.sel(ratio=2.5, network_bias=[0.1, 1.0]) > 0.0).all()
-    panel = eoc2.panels["c"]
+    panel = data.panels["c"]
     rest = panel.gain.values < panel.critical_gain
     np.testing.assert_allclose(panel.plateau[rest], panel.dynamic[rest], rtol=1e-9)
     np.testing.assert_allclose(panel.static[rest], panel.dynamic[rest], rtol=1e-9)
@@ -228,7 +229,7 @@ def test_edge_with_bias(eoc2: FigureData) -> None:
     theory = np.interp(panel.network_gain, panel.gain, panel.dynamic)
     assert np.abs(panel.counted.mean("network") / theory - 1.0).max() < 0.15
     assert float(panel.counted_plateau[0].mean() / panel.counted[0].mean()) == pytest.approx(1.0, abs=1e-3)
-    fixed = eoc2.panels["a"]
+    fixed = data.panels["a"]
     x, weights = np.polynomial.hermite_e.hermegauss(120)
     for g, c in zip(fixed.shown_gain.values, fixed.fixed_point.values, strict=True):  # [EOC 10], by another quadrature
         moment = weights @ np.tanh(np.sqrt(c) * x) ** 2 / weights.sum()
@@ -236,9 +237,8 @@ def test_edge_with_bias(eoc2: FigureData) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(FIGURES))
-def test_drawn_and_saved(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    data: FigureData = request.getfixturevalue(name)
+@of(*FIGURES)
+def test_drawn_and_saved(data: FigureData, tmp_path: Path) -> None:
     figure = draw(data)
     figure.savefig(tmp_path / "figure.png", dpi=40)
     assert plt.imread(tmp_path / "figure.png").std() > 0.05
@@ -250,7 +250,7 @@ def test_drawn_and_saved(name: str, request: pytest.FixtureRequest, tmp_path: Pa
     for suffix in (".nc", ".zarr"):
         save_data(data, tmp_path / f"numbers{suffix}")
         with xr.open_dataset(tmp_path / f"numbers{suffix}", engine={".nc": "scipy", ".zarr": "zarr"}[suffix]) as found:
-            assert found.attrs["figure"] == name
+            assert found.attrs["figure"] == data.name
             for key, values in made.data_vars.items():
                 np.testing.assert_array_equal(found[key].values.astype(float), values.values.astype(float))
     save_data(data, tmp_path / "numbers.zarr")  # again, over the last one

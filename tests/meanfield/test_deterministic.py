@@ -127,33 +127,6 @@ def test_the_tangent_leaves_covariances_alone() -> None:
         _ = alone.lyapunov_max
 
 
-def growth_in_network(ensemble: gf.Ensemble, *, size: int, steps: int, seed: int) -> float:
-    """The largest exponent of one network, by iterating one perturbation after 100 steps each of run and alignment."""
-    network = gf.Network(ensemble, size=size, seed=seed)
-    path = network.run(steps + 200, record=steps + 100)
-    tangent = np.random.default_rng(seed).standard_normal((1, 1, size))
-    growth = np.zeros(steps + 100)
-    for t in range(len(growth)):
-        tangent = network.apply_jacobian(path.snapshot(t), tangent)
-        growth[t] = np.log(np.linalg.norm(tangent))
-        tangent = tangent / np.linalg.norm(tangent)
-    return float(np.mean(growth[100:]))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("reset", "more"), [(10.0, {}), (3.0, {"bias_mean": {"update": -1.0, "candidate": 0.3}})])
-def test_gru_against_networks(reset: float, more: dict[str, Any]) -> None:
-    ensemble = gf.Ensemble(gf.GRU(), gain={"candidate": 3.0, "reset": reset}, **more)
-    exact = deterministic_mean_field(ensemble, steps=150, tangent=True).lyapunov_max
-    values = [growth_in_network(ensemble, size=1000, steps=400, seed=seed) for seed in range(2)]
-    assert exact.error < 1e-5
-    assert np.mean(values) == pytest.approx(
-        exact.value, abs=0.01
-    )  # of it 0.004 is the network's size: −4.4/N at reset gain 10
-    if reset == 10.0:
-        assert exact.value == pytest.approx(0.1883865, abs=1e-6)
-
-
 # ---- the flow ----
 
 

@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 import gatefield as gf
 from gatefield.reports.scaling import accumulation_fit, gate_scaling
-from gatefield.spectra.limits import constant_update_radius, slow_mode_share
+from gatefield.spectra.limits import constant_update_radius
 
 
 def vanilla_neurons(ensemble: gf.Ensemble, rng: np.random.Generator) -> gf.Snapshot:
@@ -183,24 +183,6 @@ def test_fit_at_fixed_points() -> None:
     assert found.c1.value == pytest.approx(0.5, rel=0.03)
     assert found.c2.value == pytest.approx(-np.log(radius) / np.sqrt(2.0 * variance), rel=0.05)
     assert found.residual < 0.01
-
-
-@pytest.mark.slow
-def test_fit_to_eigenvalues_of_networks() -> None:
-    """[CKS fig. 1f]: a_h = 3, a_r = 0, r = 0.05, networks of 700 in their moving state."""
-    shares, predicted = [], []
-    for gain in GAINS:
-        ensemble = gf.Ensemble(gf.GRU(), gain={"update": gain, "candidate": 3.0})
-        network = gf.Network(ensemble, size=700, seed=11)
-        path = network.run(300, record=1)
-        found = network.eigenvalues(path.snapshot())
-        shares.append(np.mean(np.abs(found - 1.0) < 0.05))
-        predicted.append(float(slow_mode_share(ensemble, radius=0.05, variance=float(np.mean(path.last**2)))))
-    binomial = np.sqrt(0.25 / 700)
-    fit = accumulation_fit(GAINS, shares)
-    assert np.max(np.abs(fit.share(GAINS) - shares)) < 2.0 * binomial
-    assert fit.c1.value == pytest.approx(0.5, abs=0.05)
-    assert abs(shares[-1] - predicted[-1]) < 3.0 * binomial
 
 
 @pytest.mark.parametrize(

@@ -175,25 +175,6 @@ def test_binary_forget_gate_under_its_assumptions(bias: dict[str, float]) -> Non
     assert found == pytest.approx(limit.ones, abs=1e-3)
 
 
-@pytest.mark.slow
-def test_binary_forget_gate_fails_in_a_running_network() -> None:
-    """N = 1000, a_h = 6: open gates do not imply saturation, and the radius grows with a_f."""
-    radii, ones = [], []
-    for forget in (20.0, 100.0):
-        ensemble = gf.Ensemble(gf.LSTM(activation="hard_tanh"), gain={"forget": forget, "cell": 6.0})
-        path = gf.Network(ensemble, size=1000, seed=2).run(2000, record=300)
-        snapshot, limit = path.snapshot(), forget_gate_limit(ensemble, variance=path.variance["h"])
-        assert limit.radius == pytest.approx(0.62, abs=0.01)
-        assert limit.zeros == pytest.approx(1.327, abs=0.01)
-        is_open = expit(snapshot.preactivations[:, 0]) > 0.9
-        assert 0.05 < np.mean(np.abs(path.last[is_open, 0]) < 1.0) < 0.2
-        radii.append(gf.spectral_radius(ensemble, snapshot).value)
-        ones.append(gf.spectral_mass(ensemble, snapshot, center=1.0, radius=0.05).value)
-    assert radii[0] > 2.0 * 0.62
-    assert radii[1] > radii[0]
-    assert ones[0] < ones[1] < 0.47
-
-
 def test_mass_of_a_binary_spectrum() -> None:
     limit = BinaryGateSpectrum(zeros=0.2, ones=0.3, disc=0.5, radius=2.0, ensemble=gf.Ensemble(gf.GRU()))
     assert limit.mass(1.0) == pytest.approx(0.2 + 0.5 / 4)
@@ -290,19 +271,6 @@ def test_slow_modes_of_an_lstm() -> None:
         assert found == pytest.approx(float(slow_mode_share(ensemble, radius=radius, variance=0.15)), abs=3e-3)
 
 
-@pytest.mark.slow
-def test_slow_modes_of_a_finite_network() -> None:
-    """N = 1000 in a moving state, a_z = 50."""
-    ensemble = gru(50.0)
-    network = gf.Network(ensemble, size=1000, seed=3)
-    path = network.run(400, record=1)
-    found, variance = network.eigenvalues(path.snapshot()), float(np.mean(path.last**2))
-    for radius in (0.2, 0.05, 0.01):
-        share = float(slow_mode_share(ensemble, radius=radius, variance=variance))
-        # binomial noise of 1000 gates
-        assert np.mean(np.abs(found - 1.0) < radius) == pytest.approx(share, abs=2.5 * np.sqrt(0.25 / 1000))
-
-
 # ---- shaping parameter and radius ----
 
 
@@ -340,20 +308,6 @@ def test_radius_at_a_constant_update_gate(reset: float, bias: float) -> None:
     np.testing.assert_allclose(
         bounding_edges(ensemble, point.snapshot), gate + (1 - gate) * point.shaping, rtol=2e-3
     )  # the bounds meet
-
-
-def test_radius_in_a_moving_state_and_in_a_network() -> None:
-    """[CKS 20] holds off fixed points, for the C_h of the moment."""
-    ensemble = gru(0.0, 10.0, 3.0)
-    network = gf.Network(ensemble, size=600, seed=4)
-    path = network.run(100, record=1)
-    snapshot = path.snapshot()
-    variance = float(np.mean(snapshot.state**2))
-    radius = constant_update_radius(ensemble, variance=variance)
-    theory = gf.spectral_radius(ensemble, snapshot)
-    assert theory.value == pytest.approx(radius, abs=4.0 * theory.error)
-    found = np.max(np.abs(network.eigenvalues(snapshot) - 0.5))
-    assert found == pytest.approx(theory.value - 0.5, rel=0.1)  # the edge of 600 eigenvalues
 
 
 def test_radius_by_gelfand() -> None:

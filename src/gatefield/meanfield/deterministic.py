@@ -252,7 +252,7 @@ class _Process:
         self.mean, self.static = float(ensemble.means[k]), float(ensemble.static_variance[k])
         self.functions = functions
         self.std = np.zeros(steps)
-        self.coefficients = np.zeros((len(functions), steps, _TERMS))
+        self.coefficients = np.zeros((len(functions), _TERMS, steps))
         self.beyond = np.zeros((len(functions), steps))  # what the terms leave of √E f²
         self.cut = np.zeros((len(functions), 0))  # how it enters the last row
         self.rows = 0
@@ -267,17 +267,17 @@ class _Process:
         scale = self.std[t] * self.std[: t + 1]
         correlation = np.where(scale > 0.0, covariance / np.where(scale > 0.0, scale, 1.0), 0.0)
         correlation = np.clip(correlation, -1.0, 1.0)
-        powers = np.cumprod(np.broadcast_to(correlation, (_TERMS, t + 1)), axis=0).T
+        powers = np.cumprod(np.broadcast_to(correlation, (_TERMS, t + 1)), axis=0)
         rows = np.empty((len(self.functions), t + 1))
         self.cut = np.zeros_like(rows)
         for f, c, beyond, row, cut in zip(self.functions, self.coefficients, self.beyond, rows, self.cut, strict=True):
             values = f(x)
-            c[t] = (values * weights) @ hermite.T
+            new = hermite @ (values * weights)
+            c[:, t] = new
             square = (values**2) @ weights
-            beyond[t] = np.sqrt(max(square - c[t] @ c[t], 0.0))
-            cut[:-1] = beyond[t] * beyond[:t] * powers[:-1, -1]
-            both = c[t] * c[: t + 1]
-            row[:] = both[:, 0] + np.sum(both[:, 1:] * powers[:, :-1], axis=1) + cut
+            beyond[t] = np.sqrt(max(square - new @ new, 0.0))
+            cut[:-1] = beyond[t] * beyond[:t] * powers[-1, :-1]
+            row[:] = new[0] * c[0, : t + 1] + np.einsum("n,nt,nt->t", new[1:], c[1:, : t + 1], powers[:-1]) + cut
             row[-1] = square
         self.rows += 1
         return rows
@@ -285,15 +285,21 @@ class _Process:
     def kinks(self) -> float:
         """How far E f' is from E f g/s at the last time, relative to √E f'²: an error of quadrature if f has kinks."""
         last = self.rows - 1
-        direct, by_parts = self.coefficients[1, last, 0], self.coefficients[0, last, 1] / max(self.std[last], 1e-300)
-        scale = np.hypot(np.linalg.norm(self.coefficients[1, last]), self.beyond[1, last])
+        direct, by_parts = self.coefficients[1, 0, last], self.coefficients[0, 1, last] / max(self.std[last], 1e-300)
+        scale = np.hypot(np.linalg.norm(self.coefficients[1, :, last]), self.beyond[1, last])
         return float(abs(direct - by_parts) / scale) if self.std[last] > 0.0 and scale > 0.0 else 0.0
+
+
+_ORDER = np.arange(1, _TERMS)[:, None]
+_RISE, _FALL = 1.0 / np.sqrt(_ORDER), np.sqrt((_ORDER - 1.0) / _ORDER)
 
 
 def _hermite(g: np.ndarray) -> np.ndarray:
     """Normalised Hermite polynomials: (terms, nodes)."""
     out = np.empty((_TERMS, len(g)))
-    out[0], out[1] = 1.0, g
-    for n in range(1, _TERMS - 1):
-        out[n + 1] = (g * out[n] - np.sqrt(n) * out[n - 1]) / np.sqrt(n + 1.0)
+    out[0], out[1:] = 1.0, _RISE * g
+    for n in range(2, _TERMS):  # in place: numpy's calls take longer than its sums
+        row = out[n]
+        row *= out[n - 1]
+        row -= _FALL[n - 1] * out[n - 2]
     return out

@@ -22,7 +22,7 @@ from tests.all_cells import EACH_ENSEMBLE, settled
 
 import gatefield as gf
 
-SIZE = 1000
+SIZE = 500
 SPREAD = {"variance, chaotic": 1.3, "variance, fixed point": 4.5, "share": 1.0, "radius": 1.5}
 BIAS = {"variance": 10.0, "share": 5.0, "radius": 40.0}
 OWN = 0.65
