@@ -7,6 +7,7 @@ file yet fails with the text to put there.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,27 +21,15 @@ import pytest
 from tests.commands import Command
 
 import gatefield as gf
-
-# Names that are neither the package's nor those of its namespaces, by module.
-PLACES = {
-    "ChaosLine": "gatefield.boundaries",
-    "Diagnoses": "gatefield.diagnosis",
-    "Diagram": "gatefield.diagrams",
-    "Initialisations": "gatefield.initialisation",
-    "Prediction": "gatefield.design",
-    "Target": "gatefield.design",
-    "spectrum_report": "gatefield.reports",
-}
-NAMESPACES = ("edge",)
+from gatefield.public import NAMESPACES, homes
+from gatefield.results.result import Result
+from gatefield.sweeps.records import as_record
 
 
 def find(name: str) -> Any:
-    """What a name stands for: in the package, in a namespace of it, or in the module of PLACES."""
-    if name in PLACES:
-        return getattr(import_module(PLACES[name]), name)
-    holders = [gf, *(getattr(gf, namespace) for namespace in NAMESPACES)]
-    found = [getattr(holder, name, None) for holder in holders]
-    return next(value for value in found if callable(value))  # a loaded module may have the name of a function
+    """What a public name stands for, flat or of a subject."""
+    subject = next(homes(name), None)
+    return getattr(import_module(f"gatefield.{subject}") if subject else gf, name)
 
 
 def call(name: str, /, *given: Any, **named: Any) -> Any:
@@ -143,9 +132,9 @@ def exponents() -> Made:
     values = dict.fromkeys(("largest", "kaplan_yorke_dimension", "entropy_rate", "mean"), SERIES)
     limits = dict.fromkeys(values, NUMBER)
     return {
-        "LyapunovDistribution": distribution, "LargestExponent": distribution.largest, "LyapunovSpectrum": spectrum,
+        "LyapunovDistribution": distribution, "LargestExponent": distribution.largest, "MeasuredExponents": spectrum,
         "Replicas": pair, "LyapunovReport": call(
-            "LyapunovReport", distribution.largest, (spectrum,), pair, [], distribution
+            "LyapunovReport", distribution.largest, (spectrum,), pair, distribution
         ),
         "SizeScaling": call("SizeScaling", gru(), POINTS, 2, values, limits, limits),
         "TrajectoryGrowth": call("TrajectoryGrowth", *[POINTS] * 6, gru()),
@@ -157,7 +146,7 @@ def static_states() -> Made:
     axes: dict[str, Any] = {"gain_x": ("candidate", 1.2, 3.0, 3), "gain_y": ("reset", 0.0, 20.0, 3)}
     plane = call("phase_diagram", **axes, ensemble=gru())
     fold = call("bifurcation_curve", gain_x="candidate", gain_y=axes["gain_y"], ensemble=gru())
-    chaos = call("ChaosLine", "candidate", "reset", POINTS, POINTS, POINTS)
+    chaos = call("ChaosLine", "candidate", "reset", POINTS, POINTS, POINTS, gru())
     resting = gf.Ensemble(gf.GRU(), gain={"candidate": 1.9, "reset": 10.0})
     return {
         "phase_diagram": plane,
@@ -180,9 +169,21 @@ def edge() -> Made:
         "potential_curves": call("potential_curves"),
         "autocorrelation_curves": call("autocorrelation_curves", (2.2,)),
         "GateStatistics": call(
-            "GateStatistics", lstm, POINTS, 2, 0, POINTS, ("forget",), *[SERIES] * 6, POINTS, SERIES, POINTS
+            "GateStatistics",
+            lstm,
+            POINTS,
+            2,
+            0,
+            POINTS,
+            ("forget",),
+            *[gf.Estimate(np.ones(shape), np.ones(shape)) for shape in ((2, 2, 1),) * 3],
+            gf.Estimate(np.ones((2, 2)), np.ones((2, 2))),
+            *[gf.Estimate(np.ones(shape), np.ones(shape)) for shape in ((2, 2, 1),) * 2],
+            POINTS,
+            gf.Estimate(np.ones((2, 2)), np.ones((2, 2))),
+            np.ones((2, 2)),
         ),
-        "HysteresisLoop": call("HysteresisLoop", lstm, 8, POINTS, POINTS[None], POINTS[None]),
+        "NetworkHysteresis": call("NetworkHysteresis", lstm, 8, POINTS, POINTS[None], POINTS[None]),
         "TricriticalFit": call("TricriticalFit", gates, NUMBER, 4.0, NUMBER, POINTS, POINTS, SERIES, 1.0),
     }
 
@@ -208,7 +209,7 @@ def diagnoses() -> Made:
 def layers() -> Made:
     lstm = layer(gf.LSTM(), ("forget", "input", "output", "cell"))
     prediction = call("Prediction", 2.0, "zero state", 1.0)
-    made = call("Initialisation", lstm, call("Target", "edge", 0.0), NUMBER, 2.0, prediction, True, "")
+    made = call("Initialisation", lstm, call("Target", "edge", 0.0), NUMBER, 2.0, prediction)
     bistable = call("Layer", gf.Vanilla(), {"input": np.full((4, 4), 0.5)}, {"input": np.ones((4, 1))})
     points = call("find_fixed_points", bistable, np.full((2, 4, 1), 0.8), steps=50)
     return {
@@ -220,7 +221,7 @@ def layers() -> Made:
 def training() -> Made:
     histories = [np.ones((1, 2))] * 4
     return {
-        "Training": call("Training", (gru(),), "adding", gf.Settings(), *histories, np.zeros(1), {}),
+        "Training": call("Training", (gru(),), "adding", gf.training.Settings(), *histories, np.zeros(1), {}),
         "Forecast": call("Forecast", gru(), np.array([1, 6]), POINTS, -0.1, 8, 0),
     }
 
@@ -232,7 +233,53 @@ EACH = [*QUICK, *(pytest.param(make, marks=pytest.mark.slow) for make in SLOW)]
 
 @pytest.mark.parametrize("make", EACH)
 def test_results_keep_their_form(make: Callable[[], Made]) -> None:
-    check({name: form(result) for name, result in make().items()})
+    made = make()
+    check({name: form(result) for name, result in made.items()})
+    for name, result in made.items():
+        if isinstance(result, Result):
+            check_forms(name, result)
+
+
+def check_forms(name: str, result: Result) -> None:
+    """All forms of a result agree: they follow from one description."""
+    data, plain = result.to_dataset(), result.as_json()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert result.converged == bool(data.attrs["converged"]) == (not result.messages)
+    assert data.attrs["gatefield_version"] == gf.__version__
+    if not isinstance(result, Mapping):  # whose JSON is that of each within
+        said = {"converged": result.converged, "messages": list(result.messages), "version": gf.__version__}
+        assert said.items() <= plain.items()
+    assert all("units" in variable.attrs for variable in data.data_vars.values())
+    assert all(isinstance(value, (str, int, float, np.ndarray)) for value in data.attrs.values())
+    stored = as_record(result).arrays
+    for variable in data.data_vars:
+        np.testing.assert_array_equal(stored[str(variable)].values, data[variable].values, err_msg=name)
+    kind = type(result).__name__
+    assert repr(result).startswith(f"<{kind}")
+    assert "\n" not in repr(result)
+    assert len(repr(result)) < 400
+    table = result._repr_html_()
+    assert f"<caption>{kind}</caption>" in table
+    for quantity in result.described().quantities:
+        assert quantity.replace("_", " ") in table
+
+
+# What one hands to gatefield, and what is in a result, is none itself.
+NO_RESULTS = {
+    "Cell", "ActivatedCell", "GRU", "LSTM", "Leaky", "MGU", "Vanilla", "Current", "ConstantCurrent", "WhiteCurrent",
+    "CorrelatedCurrent", "Ensemble", "Snapshot", "Derivatives", "Network", "Layer", "InputMoments", "Target", "Images",
+    "Settings", "Task", "Scale", "Array", "Description", "Labelled", "Quantity", "Crossing", "Estimate",
+}  # fmt: skip
+
+
+def test_what_is_public_is_a_result() -> None:
+    public = {name: getattr(import_module(f"gatefield.{s}"), name) for s in NAMESPACES for name in homes_of(s)}
+    classes = {name for name, found in public.items() if inspect.isclass(found) and not issubclass(found, Exception)}
+    assert {name for name in classes if not issubclass(public[name], Result)} == NO_RESULTS
+
+
+def homes_of(subject: str) -> list[str]:
+    return dir(import_module(f"gatefield.{subject}"))
 
 
 def test_a_sweep_keeps_its_form() -> None:

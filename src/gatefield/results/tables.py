@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def one_line(kind: str, description: Description) -> str:
     """The kind of result, what it is of, and its first numbers."""
     facts = description.facts
     ensembles = [fact.title() for fact in facts.values() if isinstance(fact, Ensemble)]
-    words = [str(facts[name]) for name in ("layer", "task", "regime", "verdict") if isinstance(facts.get(name), str)]
-    parts = [*ensembles, *words]
+    told = [facts.get(name) for name in ("layer", "task", "regime", "verdict")]
+    parts = [shorten(text, _LENGTH, placeholder=" …") for text in (*ensembles, *told) if isinstance(text, str)]
     for name, value, units in rows(description):
         if sum(map(len, parts)) < _LENGTH and not value.startswith("array"):
             parts.append(f"{name} {value} {units}".rstrip())
