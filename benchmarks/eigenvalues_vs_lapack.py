@@ -47,7 +47,7 @@ def main() -> None:
         ),
         "jax.numpy.linalg.eigvals": lambda: jax_eigenvalues(matrix),
     }
-    variants = {"gatefield.eigenvalues": lambda: gf.networks.eigenvalues(matrix)}
+    variants = {"gf.networks.eigenvalues": lambda: gf.networks.eigenvalues(matrix)}
     variants |= {f"{name}, one thread": limited(f, 1) for name, f in plain.items()}
     variants |= {f"{name}, default threads": f for name, f in plain.items()}
 
