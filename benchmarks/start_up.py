@@ -1,8 +1,9 @@
-"""Start-up of fresh interpreters: imports, `gatefield --help`, and a `report` from cold, compilation included."""
+"""Start-up of fresh interpreters: imports, `gatefield --help`, and a `report` from cold, with nothing kept."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,9 @@ def main() -> None:
     python = [sys.executable, "-c"]
 
     def command(*words: str):
-        return lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        return lambda: subprocess.run(
+            words, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"GATEFIELD_CACHE": "off"}
+        )
 
     seconds = alternate(
         {

@@ -69,11 +69,14 @@ def turn_on() -> bool:
     if place == _in_use:
         return True
     import jax
-    from jax._src import compilation_cache
 
+    try:
+        from jax._src import compilation_cache
+    except ImportError:  # a later JAX: without, then
+        return False
     if jax.config.values["jax_compilation_cache_dir"] not in (None, str(_in_use)):
         return False
-    if not hasattr(compilation_cache, "get_file_cache"):  # a later JAX: without, then
+    if not hasattr(compilation_cache, "get_file_cache"):
         return False
     entries = Entries(place)
     compilation_cache.get_file_cache = lambda path: (entries, path)
