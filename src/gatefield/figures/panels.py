@@ -63,6 +63,11 @@ class FigureData(Result):
     scale: Scale
     seed: int
 
+    def __post_init__(self) -> None:
+        unsolved = [letter for letter, panel in self.panels.items() if not panel.attrs.get("density_converged", True)]
+        said = tuple(f"panel {letter}: the density has not converged; take more samples" for letter in unsolved)
+        object.__setattr__(self, "messages", said)
+
     def description(self) -> Description:
         """All panels in one; names begin with the panel's letter."""
         panels = {letter: from_dataset(panel) for letter, panel in self.panels.items()}
