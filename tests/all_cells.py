@@ -135,6 +135,12 @@ def settled(ensemble: gf.Ensemble) -> gf.meanfield.MeanField:
     return gf.mean_field(ensemble, seed=1, **SHORT_RUN)
 
 
+def half_of(snapshot: gf.Snapshot) -> gf.Snapshot:
+    """The first half of the batches: enough, where networks scatter more."""
+    kept = slice(snapshot.neurons // 2)
+    return gf.Snapshot(snapshot.cell, snapshot.state[kept], snapshot.preactivations[kept], groups=snapshot.groups // 2)
+
+
 def scattered(ensemble: gf.Ensemble, neurons: int = 300, seed: int = 0, groups: int = 2) -> gf.Snapshot:
     """Neurons at random, for identities that hold whatever the neurons are. Code is compiled anew for each number."""
     rng = np.random.default_rng(seed)

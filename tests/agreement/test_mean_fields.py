@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.all_cells import EACH_ENSEMBLE, settled
+from tests.all_cells import EACH_ENSEMBLE, half_of, settled
 
 import gatefield as gf
 
@@ -56,10 +56,11 @@ def counted_within(eigenvalues: np.ndarray, radii: np.ndarray, center: complex =
     return np.mean(np.abs(eigenvalues - center)[:, None] < radii, axis=0)
 
 
-def half_of(snapshot: gf.Snapshot) -> gf.Snapshot:
-    """The first half of the batches: enough, where networks scatter more."""
-    kept = slice(snapshot.neurons // 2)
-    return gf.Snapshot(snapshot.cell, snapshot.state[kept], snapshot.preactivations[kept], groups=snapshot.groups // 2)
+def as_many(snapshot: gf.Snapshot, count: int) -> gf.Snapshot:
+    """The same neurons again and again, to as many as others for which code has been compiled."""
+    times = count // snapshot.neurons
+    assert times * snapshot.neurons == count
+    return gf.Snapshot(snapshot.cell, np.tile(snapshot.state, (times, 1)), np.tile(snapshot.preactivations, (times, 1)))
 
 
 @pytest.mark.slow
@@ -94,7 +95,7 @@ def test_theory_against_networks(ensemble: gf.Ensemble) -> None:
     error = mass.error / len(names)
     assert np.max(np.abs(theory - counts)) < allowed("share", networks, error=error), "Kolmogorov–Smirnov distance"
 
-    own = share_within(ensemble, seen.snapshots[0], radii)
+    own = share_within(ensemble, as_many(seen.snapshots[0], neurons.neurons), radii)
     counts = counted_within(seen.eigenvalues[0], radii)
     assert np.max(np.abs(own - counts)) < OWN / np.sqrt(SIZE), "Kolmogorov–Smirnov distance to its own neurons"
 

@@ -36,7 +36,7 @@ RESTING_LSTMS: list[dict[str, Any]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", RESTING_LSTMS, ids=range(len(RESTING_LSTMS)))
 def test_lstm_roots_against_networks_at_rest(settings: dict[str, Any]) -> None:
-    """N = 4000, E h² and E c² within four standard errors of a network at rest.
+    """N = 2500, E h² and E c² within four standard errors of a network at rest.
 
     q = E h² answers a deviation δ of its image by δ / (1 − dq'/dq), and what h² scatters from neuron to neuron is such
     a deviation, over √N.
@@ -44,7 +44,7 @@ def test_lstm_roots_against_networks_at_rest(settings: dict[str, Any]) -> None:
     ensemble = gf.Ensemble(gf.LSTM(), **settings)
     (root,) = gf.fixed_points(ensemble)
     assert root.stable
-    run = gf.Network(ensemble, size=4000, seed=5, dtype="float32").run(100, record=1)
+    run = gf.Network(ensemble, size=2500, seed=5, dtype="float32").run(100, record=1)
     assert np.max(np.abs(run.last - run.before[-1])) < 1e-3
     curve = excess_curve(ensemble, low=root.q / 3.0)
     slope = np.interp(root.q, curve.q, np.gradient(curve.excess, np.log(curve.q)))  # d log(q'/q) / d log q

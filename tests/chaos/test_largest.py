@@ -167,7 +167,7 @@ def test_replicas_part_at_the_largest_exponent(gain: float, noise: float) -> Non
 @pytest.mark.slow
 def test_replicas_of_an_lstm() -> None:
     theory = solved(LSTM_3)
-    found = gf.chaos.replicas(LSTM_3, steps=300)
+    found = gf.chaos.replicas(LSTM_3, steps=240, samples=4000)
     assert abs(found.growth.value - theory.value) < 4.0 * np.hypot(found.growth.error, theory.error)
     for name in ("c", "h"):
         assert found.saturation[name].value == pytest.approx(1.0, abs=4.0 * found.saturation[name].error + 0.02)

@@ -62,9 +62,9 @@ def test_init_command(gatefield: Command) -> None:
     assert shown.code == 0, shown.err
     assert "64 units, no inputs, target timescale 50" in shown.out
     assert "std of recurrent weights" in shown.out
-    found = gatefield("init", "gru-reset-after", "--hidden", "64", "--target", "edge", "--json").json
+    found = gatefield("init", "lstm", "--hidden", "64", "--target", "edge", "--json").json
     assert found["converged"]
-    assert found["weight_std"]["update"] == found["gain"]["update"] / 8.0
+    assert found["weight_std"]["forget"] == found["gain"]["forget"] / 8.0
     assert found["theory"]["factor"] > 1.9
 
 

@@ -92,7 +92,7 @@ def test_growth_of_the_gru(data: FigureData) -> None:
         float(panel.radius[-1]), rel=0.02
     )  # the law of large a_r is reached at 100
     ensemble = gru(0.0, float(panel.fine[8]))
-    field = gf.mean_field(ensemble, steps=60, samples=2000)
+    field = gf.mean_field(ensemble, steps=TINY.steps, samples=TINY.samples)
     sampled = gf.spectral_radius(ensemble, field.snapshot)
     assert abs(panel.radius[8] - sampled.value) < 5.0 * sampled.error + 0.02  # another route
     assert (np.diff(panel.inset_rest) < 0.0).all()  # at rest the edge is pulled to 1, and in the moving state less

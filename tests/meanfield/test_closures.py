@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.special import expit
-from tests.all_cells import RUN
+from tests.all_cells import RUN, SHORT_RUN
 from tests.references import GRU_WITHOUT_UPDATE, NODES, WEIGHTS, gauss, gru_at_3, gru_fields, gru_static
 
 import gatefield as gf
@@ -177,7 +177,7 @@ def test_sampled_solution_with_biases() -> None:
 
 def test_comparison_needs_the_same_ensemble() -> None:
     ensemble = gf.Ensemble(gf.GRU(), gain={"update": 1.0, "candidate": 1.5})
-    quiet = gf.mean_field(ensemble, steps=200, samples=64, batches=2)
+    quiet = gf.mean_field(ensemble, **SHORT_RUN)
     with pytest.raises(ValueError, match="same ensemble"):
         at_3(1.0, 1.0).compare(quiet)
     with pytest.raises(ValueError, match="quiescent"):

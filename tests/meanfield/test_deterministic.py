@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from tests.all_cells import SHORT_RUN
 from tests.references import gauss, vanilla_variance
 
 import gatefield as gf
@@ -90,7 +91,7 @@ def test_covariance_of_leaky_is_that_of_its_state() -> None:
     run = field(gf.Leaky(step=0.4), 1.6, 120, 1.0, **more)
     assert run.second_moment[0] == pytest.approx(1.0 + 0.3 + 0.5**2)
     ensemble = run.ensemble
-    sampled = gf.mean_field(ensemble, steps=120, samples=2000, batches=4, seed=1).autocorrelation["x"]
+    sampled = gf.mean_field(ensemble, seed=1, **SHORT_RUN).autocorrelation["x"]
     assert np.all(np.abs(sampled.value[:10] - run.autocorrelation[:10]) < 5 * sampled.error[:10])
 
 

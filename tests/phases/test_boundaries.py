@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.all_cells import RUN
 
 import gatefield as gf
 from gatefield.meanfield.deterministic import deterministic_mean_field
@@ -189,7 +190,7 @@ def test_deterministic_mean_field_with_biases_is_the_sampled_one() -> None:
         bias_mean={"update": -0.5, "reset": 0.4, "candidate": 0.3}, bias_var={"reset": 0.5, "candidate": 0.2},
     )  # fmt: skip
     exact = deterministic_mean_field(ensemble, steps=200)
-    sampled = gf.mean_field(ensemble, steps=200, samples=8000, batches=4, seed=3)
+    sampled = gf.mean_field(ensemble, seed=3, **RUN)
     moment = sampled.autocorrelation["h"]
     assert abs(moment.value[0] - exact.second_moment[-1]) < 4 * moment.error[0]
     assert np.all(np.abs(moment.value[:20] - exact.autocorrelation[:20]) < 5 * moment.error[:20])

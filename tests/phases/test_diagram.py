@@ -53,12 +53,12 @@ def test_regions_agree_with_a_dense_scan_at_400_points() -> None:
 @pytest.mark.parametrize(
     ("ensemble", "x", "y", "tolerance"),
     [
-        (GRU, ("candidate", 1.3, 3.0, 4), ("reset", 0.0, 25.0, 4), 1e-8),
+        (GRU, ("candidate", 1.3, 3.0, 3), ("reset", 0.0, 25.0, 3), 1e-8),
         (gf.Ensemble(gf.GRU(), bias_mean={"candidate": 0.2, "reset": 0.5}, bias_var={"reset": 1.0}),
          ("candidate", 1.3, 3.0, 3), ("reset", 0.0, 25.0, 3), 1e-8),
         (gf.Ensemble(gf.GRU(), bias_var={"candidate": 0.0001}),
          ("candidate", 1.7, 3.0, 3), ("reset", 0.0, 15.0, 2), 1e-8),
-        (gf.Ensemble(gf.GRU(reset_after=True)), ("candidate", 1.3, 3.0, 3), ("reset", 0.0, 20.0, 3), 1e-6),
+        (gf.Ensemble(gf.GRU(reset_after=True)), ("candidate", 1.3, 3.0, 2), ("reset", 0.0, 20.0, 2), 1e-6),
         (gf.Ensemble(gf.MGU()), ("candidate", 1.3, 3.0, 3), ("forget", 0.0, 20.0, 3), 1e-8),
     ],
     ids=["gru", "gru-biased", "gru-three-roots", "gru-reset-after", "mgu"],
@@ -92,7 +92,7 @@ def test_lstm_plane(gate: str) -> None:
     ensemble = gf.Ensemble(gf.LSTM(), gain={"forget": 3.0, "input": 3.0, "output": 3.0})
     diagram = gf.phase_diagram(gain_x=("cell", 1.7, 2.9, 4), gain_y=(gate, 0.0, 8.0, 3), ensemble=ensemble)
     assert set(diagram.roots.values.ravel()) == {0, 1} | ({2} if gate == "forget" else set())
-    for i, j in ((0, 2), (2, 1), (3, 1), (2, 0)):
+    for i, j in ((0, 2), (2, 1)):
         here = gf.Ensemble(
             ensemble.cell, {**ensemble.gain, "cell": float(diagram["cell"][i]), gate: float(diagram[gate][j])}
         )

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.all_cells import SHORT_RUN
 
 import gatefield as gf
 
@@ -138,7 +139,7 @@ def test_lstm_activity_appears_where_zero_loses_stability(gain: float) -> None:
 def test_stable_roots_are_where_the_mean_field_settles(ensemble: gf.Ensemble) -> None:
     (root,) = gf.fixed_points(ensemble)
     assert root.stable
-    field = gf.mean_field(ensemble, steps=120, samples=8000, seed=1)
+    field = gf.mean_field(ensemble, seed=1, **SHORT_RUN)
     assert field.regime == "fixed point"
     for name, moment in root.second_moment.items():
         sampled = field.variance[name].value + field.mean[name].value ** 2

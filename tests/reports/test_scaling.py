@@ -85,8 +85,8 @@ def test_reset_gate_at_constant_variance() -> None:
     assert np.log((radius(4e6) - 0.5) / (radius(1e6) - 0.5)) / np.log(4.0) == pytest.approx(0.5, abs=1e-4)
 
 
-def steady(steps: int) -> Callable[[gf.Ensemble], gf.Snapshot]:
-    return lambda e: gf.mean_field(e, steps=steps, samples=12000, batches=6).snapshot
+def steady(steps: int, samples: int = 12000) -> Callable[[gf.Ensemble], gf.Snapshot]:
+    return lambda e: gf.mean_field(e, steps=steps, samples=samples, batches=6).snapshot
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_lstm_gates_in_the_steady_state(gate: str) -> None:
     """[CKS Prop. 12]: growth at most as √a_k, and local exponents still on their way up. [CKS Prop. 12, 35]"""
     ensemble = gf.Ensemble(gf.LSTM(), gain={"cell": 3.0})
     offset = 0.5 if gate == "input" else 0.0  # the spectrum is a disc about σ(b_f) = 1/2 where a_o = 0
-    found = gate_scaling(ensemble, gate, [20.0, 60.0, 180.0, 540.0], offset=offset, snapshot=steady(100))
+    found = gate_scaling(ensemble, gate, [20.0, 60.0, 180.0, 540.0], offset=offset, snapshot=steady(100, 6000))
     assert found.exponent.value > 5.0 * found.exponent.error
     assert np.all(found.local.value < 0.5 + 3.0 * found.local.error)
     assert found.local.value[-1] + 2.0 * found.local.error[-1] > found.local.value[0]

@@ -178,7 +178,7 @@ def workers_of(folder: Path) -> set[int]:
 
 @ours
 def test_kill_the_program_and_go_on(folder: Path, gatefield: Command) -> None:
-    process = start(folder, "sweep", "sweep.toml", "--store", "r.zarr", "--workers", "2")
+    process = start(folder, "sweep", "sweep.toml", "--store", "r.zarr", "--workers", "1")
     wait_until(lambda: under_way(folder, process))
 
     second = gatefield("sweep", "sweep.toml", "--store", "r.zarr", "--workers", "0")

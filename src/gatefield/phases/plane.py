@@ -64,7 +64,7 @@ class _Averages:
 
     def _parts(self, index: int) -> tuple[tuple[tuple[int, ...], ...], float]:
         found = separation(self.cell, index)
-        return found.factors, float(evaluate(self.cell, index, np.asarray(found.reference)[None])[0])
+        return found.factors, found.value
 
     def _values(self, index: int, dims: tuple[int, ...]) -> np.ndarray:
         nodes = _LINE if len(dims) == 1 else self.grid

@@ -38,10 +38,17 @@ _PER_STD = 1.2  # nodes per standard deviation: the trapezoidal rule's error is 
 
 @dataclass(frozen=True)
 class Separation:
-    """How a function of x separates: Π_c f(x_c; others at `reference`) / f(reference)^(number of factors − 1)."""
+    """How a function of x separates: Π_c f(x_c; others at `reference`) / value^(number of factors − 1).
+
+    Attributes:
+        factors: the pre-activations of each.
+        reference: a point x.
+        value: f there.
+    """
 
     factors: tuple[tuple[int, ...], ...]
     reference: tuple[float, ...]
+    value: float
 
 
 def static_state(cell: Cell, x: jax.Array) -> jax.Array:
@@ -125,7 +132,10 @@ def evaluate(cell: Cell, index: int, x: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
         for start in range(0, len(x), _BLOCK):
             block = x[start : start + _BLOCK]
-            full = block if len(block) == _BLOCK else np.resize(block, (_BLOCK, x.shape[1]))
+            full = block
+            if len(block) < _BLOCK:  # one size, so that code is compiled once
+                full = np.zeros((_BLOCK, x.shape[1]))
+                full[: len(block)] = block
             out[start : start + _BLOCK] = np.asarray(_evaluate(cell, responses, np.int64(column), full))[: len(block)]
     return out
 
@@ -152,7 +162,8 @@ def separation(cell: Cell, index: int) -> Separation:
             for k in merged:
                 linked[k] = merged
     factors = tuple(sorted({tuple(sorted(group)) for group in linked.values()}))
-    return Separation(factors, tuple(base[int(np.argmax(np.abs(at)))]))
+    best = int(np.argmax(np.abs(at)))
+    return Separation(factors, tuple(base[best]), float(at[best]))
 
 
 def evaluate_states(cell: Cell, x: np.ndarray) -> np.ndarray:
@@ -198,7 +209,7 @@ class Moments:
         surplus: int = 0,
     ) -> None:
         parts = separation(cell, index)
-        self.scale = float(evaluate(cell, index, np.asarray(parts.reference)[None])[0])
+        self.scale = parts.value
         self.factors = [
             _Factor(cell, index, dims, *(np.asarray(v, dtype=float)[list(dims)] for v in (mean, low, high)))
             for dims in parts.factors
