@@ -220,7 +220,7 @@ def test_store_made_in_python(sweep: Command, gatefield: Command, tmp_path: Path
     gf.sweep(_square, {"x": [1.0, 2.0]}, store=tmp_path / "r.zarr", workers=0)
     done = sweep("--resume", "r.zarr")
     assert done.code == 2
-    assert "was made in Python by tests.test_plans._square" in done.err.replace("gatefield.tests", "tests")
+    assert "was made in Python by tests.sweeps.test_plans._square" in done.err.replace("gatefield.tests", "tests")
     assert "2 points: 2 done" in gatefield("status", "r.zarr").out
     (tmp_path / "empty").mkdir()
     assert "not a store of a sweep" in gatefield("status", "empty").err
