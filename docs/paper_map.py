@@ -10,7 +10,7 @@
 
 An item that nothing in `src` names must say why it needs no function, and one that something names must not; a tag must
 name an item. Anything else is a warning, which fails `mkdocs build --strict`. Nothing but the standard library is used,
-so that tests/test_paper_map.py can hold the same.
+so that tests/house/test_paper_map.py can hold the same.
 """
 
 from __future__ import annotations

@@ -8,22 +8,11 @@ What a first look needs is flat, such as `gf.mean_field`; the rest stands under 
 from importlib import import_module
 from typing import Any
 
-import lazy_loader
-
+from gatefield.public import face
 from gatefield.results.version import __version__ as __version__
 
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attribute, __dir__, __all__ = face(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return _load(name)
-    if name in ("flax", "torch"):
-        return import_module(f"gatefield.{name}")
-    message = f"module 'gatefield' has no attribute {name!r}"
-    if not name.startswith("_"):
-        from gatefield.public import moved
-
-        now = moved(name)
-        message += f"; it is {now}" if now else ""
-    raise AttributeError(message)
+    return import_module(f"gatefield.{name}") if name in ("flax", "torch") else _attribute(name)

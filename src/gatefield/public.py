@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import Any
+
+import lazy_loader
 
 NAMESPACES = (
     "cells", "networks", "meanfield", "spectra", "phases", "chaos", "edge", "reports", "layers", "training", "sweeps",
@@ -13,8 +16,10 @@ NAMESPACES = (
 # Names that were parted from a twin when they moved to their subjects.
 RENAMED = {
     "Hysteresis": "StaticHysteresis",
+    "HysteresisLoop": "NetworkHysteresis",
     "LyapunovSpectrum": "MeasuredExponents",
     "hysteresis": "static_hysteresis",
+    "hysteresis_loop": "network_hysteresis",
 }
 
 
@@ -27,3 +32,16 @@ def moved(name: str) -> str | None:
     """What a name that was flat once is called now, such as "gf.phases.bifurcation_curve"."""
     now = RENAMED.get(name, name)
     return next((f"gf.{subject}.{now}" for subject in homes(now)), None)
+
+
+def face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose names its `__init__.pyi` lists, loaded on first use."""
+    load, names, public = lazy_loader.attach_stub(package, file)
+
+    def attribute(name: str) -> Any:
+        if name in public:
+            return load(name)
+        now = None if name.startswith("_") else moved(name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}" + (f"; it is {now}" if now else ""))
+
+    return attribute, names, public

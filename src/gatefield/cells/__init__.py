@@ -12,6 +12,6 @@ with V (`sources`) and F (`update`) applied neuron by neuron. A cell holds no we
 wherever they come from; `regime` names what a run comes to.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -6,6 +6,6 @@ are neurons over a window of steps, `ring_algebra` what they add to the equation
 it says.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

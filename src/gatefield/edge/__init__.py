@@ -7,6 +7,6 @@ itself near its edge (`onset_law`, `tricritical_gates`, `bias_critical_gain`), `
 `memory_cell` and `static_series` what they write down on the way; `curves` what the figures show.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

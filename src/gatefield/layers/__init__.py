@@ -5,6 +5,6 @@
 `diagnosis` finds in words. `targets` are what `initialisation` aims at, by theory first and then by measurement.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -120,6 +120,7 @@ class Closure(Result):
                 "variance": Quantity(self.variance, source="E h² − (E h)²"),
                 "autocorrelation_time": Quantity(self.autocorrelation_time, units="steps"),
                 "autocorrelation": Quantity(self.autocorrelation, ("lag",), source="CKS 45–46"),
+                "bound": Quantity(self.bound, source="CKS 47"),
             },
             coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
             facts={

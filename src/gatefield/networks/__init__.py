@@ -5,6 +5,6 @@ keeps many of them apart, `exponents` says what their growth comes to; `along` d
 already, or for any map. Nothing here knows the theory, and the theory knows nothing of this: they meet in `reports`.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

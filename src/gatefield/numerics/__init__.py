@@ -5,6 +5,6 @@ random numbers, `correlation` averages over lags, `crossings` where a quantity c
 frame kept apart on all cores.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -5,6 +5,6 @@ of a plane of gains, `boundaries` the curves in it, `lstm_plane` the LSTM's tran
 `upper_branch` the slope of the upper branch.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -3,6 +3,6 @@
 A file a subject: `spectra`, `phases`, `chaos`, `edge`, `layers`, `training`.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -4,6 +4,6 @@
 `scaling` how spectra depend on gate gains, `growth` powers of Jacobians beside growth along a run.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

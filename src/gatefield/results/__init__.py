@@ -9,6 +9,6 @@ Convergence is said in one way: `messages` says what has not converged and what 
 there is nothing to say. Pictures stand above, in `plots`, by kind of result.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

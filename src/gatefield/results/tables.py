@@ -14,6 +14,8 @@ from gatefield.numerics.estimates import Estimate, format_with_error
 from gatefield.results.description import Description, Quantity, plain_json
 
 _LENGTH = 100  # characters of a line, about
+_IN_WORDS = ("layer", "task", "regime", "verdict", "name", "target")
+_MAKING = ("seed", "steps", "samples", "batches", "window", "networks", "transient")
 
 
 def rows(description: Description) -> Iterator[tuple[str, str, str]]:
@@ -45,15 +47,26 @@ def shown(value: Any) -> str:
 def one_line(kind: str, description: Description) -> str:
     """The kind of result, what it is of, and its first numbers."""
     facts = description.facts
-    ensembles = [fact.title() for fact in facts.values() if isinstance(fact, Ensemble)]
-    told = [facts.get(name) for name in ("layer", "task", "regime", "verdict")]
-    parts = [shorten(text, _LENGTH, placeholder=" …") for text in (*ensembles, *told) if isinstance(text, str)]
-    for name, value, units in rows(description):
-        if sum(map(len, parts)) < _LENGTH and not value.startswith("array"):
-            parts.append(f"{name} {value} {units}".rstrip())
+    parts = [shorten(text, _LENGTH, placeholder=" …") for name, fact in facts.items() if (text := _told(name, fact))]
+    shown_rows = [(f"{name} {value} {units}".rstrip(), value) for name, value, units in rows(description)]
+    numbers = [text for text, value in shown_rows if not value.startswith("array")]
+    for text in numbers or [text for text, _ in shown_rows]:
+        if sum(map(len, parts)) < _LENGTH:
+            parts.append(text)
     if facts.get("converged") is False:
         parts.append("not converged")
     return f"<{kind}: {'; '.join(parts)}>" if parts else f"<{kind}>"
+
+
+def _told(name: str, fact: Any) -> str:
+    """A fact in a line: what the result is of, and what it says; how it was made is left to the table."""
+    if isinstance(fact, Ensemble):
+        return fact.title()
+    if name in _IN_WORDS and isinstance(fact, str):
+        return fact
+    if isinstance(fact, (int, float)) and not isinstance(fact, bool) and name not in _MAKING:
+        return f"{name.replace('_', ' ')} {fact:g}"
+    return ""
 
 
 def html_table(kind: str, description: Description) -> str:

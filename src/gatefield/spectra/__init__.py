@@ -8,6 +8,6 @@ constant or binary, `gate_bounds` what one gate at large gain does, `hard_tanh` 
 a second route. All take an ensemble and a snapshot, whoever made it.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -5,6 +5,6 @@ whatever process, `records` makes arrays of what comes back, `store` keeps them,
 `local_workers` or Dask.
 """
 
-import lazy_loader
+from gatefield.public import face
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = face(__name__, __file__)

@@ -86,7 +86,8 @@ def _add_labelled(arrays: dict[str, Array], coordinates: dict[str, np.ndarray], 
         else:
             arrays[_joined(name, key)] = Array(array.dims, _storable(key, array.values), dict(array.attrs))
     for key in _TOLD:
-        if key in found.attrs and key not in variables:
+        twice = key == "messages" and "message" in found.attrs
+        if key in found.attrs and key not in variables and not twice:
             _add_array(arrays, _joined(name, "result_message" if key == "message" else key), found.attrs[key])
 
 

@@ -27,6 +27,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"sweeps need {error.name}: pip install 'gatefield[sweep]'", name=error.name) from None
 
+from gatefield.public import RENAMED
 from gatefield.results.version import __version__
 from gatefield.running.locks import PathLock
 from gatefield.sweeps.grids import Grid, point_seed
@@ -315,8 +316,8 @@ def attributes_of(path: Path) -> dict[str, Any]:
 
 
 def without_folders(name: str) -> str:
-    """A function of gatefield by name alone: where in the package it stands does not tell two sweeps apart."""
-    return re.sub(r"\bgatefield(?:\.\w+)*\.(\w+)", r"gatefield.\1", name)
+    """A function of gatefield by its name today: where in the package it stands does not tell two sweeps apart."""
+    return re.sub(r"\bgatefield(?:\.\w+)*\.(\w+)", lambda found: f"gatefield.{RENAMED.get(found[1], found[1])}", name)
 
 
 def check_same(path: Path, identity: dict[str, Any]) -> None:
