@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 import warnings
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import gatefield as gf
 from gatefield.sweeps import store as stores
@@ -396,3 +398,32 @@ def test_time_is_recorded() -> None:
     before = time.time()
     found = gf.sweep(picky, {"gain": [1.0], "size": [4]}, workers=0)
     assert before - 1e-3 <= found.finished.values.astype("datetime64[us]").astype(float).item() / 1e6 <= time.time()
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("gatefield.roots.fixed_points", "gatefield.fixed_points"),
+        ("gatefield.lstm_plane.hysteresis", "gatefield.static_hysteresis"),
+        (
+            "gatefield.quantities.gatefield.spectrum.spectral_radius at the steady state",
+            "gatefield.spectral_radius at the steady state",
+        ),
+        ("study.square", "study.square"),
+    ],
+)
+def test_functions_are_known_by_name_alone(before: str, now: str) -> None:
+    assert stores.without_folders(before) == stores.without_folders(now) == now
+
+
+def test_a_store_of_an_older_house_goes_on(tmp_path: Path) -> None:
+    """Where gatefield's function stands in the package does not make another sweep."""
+    run = partial(
+        gf.sweep, gf.spectra.zero_fixed_point, ensemble=gf.Ensemble(gf.GRU()), store=tmp_path / "r.zarr", workers=0
+    )
+    first = run({"gain_candidate": [1.0, 2.0]})
+    group = zarr.open_group(tmp_path / "r.zarr", mode="r+")
+    identity = json.loads(str(group.attrs["sweep"]))
+    assert identity["function"] == "gatefield.zero_fixed_point"
+    group.attrs["sweep"] = json.dumps(identity | {"function": "gatefield.zero_state.zero_fixed_point"})
+    assert run({"gain_candidate": [1.0, 2.0]}).equals(first)
