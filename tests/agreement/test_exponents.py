@@ -12,16 +12,20 @@ from tests.references import vanilla_exponent
 import gatefield as gf
 from gatefield.meanfield.deterministic import deterministic_mean_field
 
+RUN = {"steps": 200, "samples": 4000}
+SIZE = 500
+REALISATION = 0.006 * np.sqrt(1000 / SIZE)  # 0.006 was allowed at N = 1000, and goes as 1/√N
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", EACH_CELL)
 def test_the_largest_of_every_cell(case: Case) -> None:
     """Tolerance: the errors, a finite network's own 12/N (docs/chaos.md has the slopes), and its realisation."""
     ensemble = case.ensembles[0]
-    theory = gf.lyapunov_max(ensemble, steps=200)
-    network = gf.Network(ensemble, size=1000, seed=1, dtype="float32")
+    theory = gf.lyapunov_max(ensemble, **RUN)
+    network = gf.Network(ensemble, size=SIZE, seed=1, dtype="float32")
     seen = network.lyapunov_spectrum(300, count=1, seed=1).largest
-    allowed = 4.0 * np.hypot(theory.error, seen.error) + 12.0 / 1000 + 0.006
+    allowed = 4.0 * np.hypot(theory.error, seen.error) + 12.0 / SIZE + REALISATION
     assert abs(theory.value - seen.value) < allowed, (theory.value, seen.value)
     assert theory.verdict == ("chaotic" if seen.value > 0.0 else "stable")
 
@@ -32,10 +36,10 @@ def test_correlated_input_against_a_network() -> None:
     ensemble = gf.Ensemble(
         gf.GRU(), gain={"update": 2.0, "reset": 2.0, "candidate": 4.0}, current={"candidate": current}
     )
-    theory = gf.lyapunov_max(ensemble, steps=240)
-    seen = gf.Network(ensemble, size=1000, seed=0).lyapunov_spectrum(300, count=1).largest
-    assert abs(theory.value - seen.value) < 4.0 * np.hypot(theory.error, seen.error) + 0.012
-    quiet = gf.lyapunov_max(gf.Ensemble(gf.GRU(), gain=ensemble.gain), steps=240)
+    theory = gf.lyapunov_max(ensemble, **RUN)
+    seen = gf.Network(ensemble, size=SIZE, seed=0, dtype="float32").lyapunov_spectrum(300, count=1).largest
+    assert abs(theory.value - seen.value) < 4.0 * np.hypot(theory.error, seen.error) + 12.0 / SIZE
+    quiet = gf.lyapunov_max(gf.Ensemble(gf.GRU(), gain=ensemble.gain), **RUN)
     assert theory.value < quiet.value - 3.0 * np.hypot(theory.error, quiet.error)
 
 
@@ -70,20 +74,19 @@ def test_the_mean_field_without_sampling(reset: float, more: dict[str, Any]) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("ensemble", "effect"),
+    "ensemble",
     [
-        pytest.param(gf.Ensemble(gf.GRU(), gain={"update": 10.0, "reset": 10.0, "candidate": 3.0}), 0.02),
-        pytest.param(gf.Ensemble(gf.GRU(reset_after=True), gain={"update": 2.0, "reset": 3.0, "candidate": 7.0}), 0.02),
-        pytest.param(gf.Ensemble(gf.MGU(), gain={"forget": 2.0, "candidate": 8.0}), 0.02),
+        gf.Ensemble(gf.GRU(), gain={"update": 10.0, "reset": 10.0, "candidate": 3.0}),
+        gf.Ensemble(gf.MGU(), gain={"forget": 2.0, "candidate": 8.0}),
     ],
-    ids=["gru", "gru-reset-after", "mgu"],
+    ids=["gru", "mgu"],
 )
-def test_all_exponents_of_networks_of_400(ensemble: gf.Ensemble, effect: float) -> None:
-    """Exponents of one network, within the errors and what a network of 400 differs by (ranks: 8/N)."""
+def test_all_exponents(ensemble: gf.Ensemble) -> None:
+    """Exponents of one network, within the errors and what a network differs by (ranks: 8/N)."""
     theory = gf.lyapunov_spectrum(ensemble, window=8, samples=300, points=10, steps=200)
-    network = gf.Network(ensemble, size=400, seed=0)
+    network = gf.Network(ensemble, size=250, seed=0)
     spectrum = network.lyapunov_spectrum(300, count=None)  # 100 steps scatter by more than the network differs
     s = np.sort(spectrum.exponents.value)
     below = theory.fraction_below(s)
     distance = np.abs(below.value - (np.arange(len(s)) + 0.5) / len(s))
-    assert np.max(distance - 3.0 * below.error) < effect
+    assert np.max(distance - 3.0 * below.error) < 8.0 / 250

@@ -11,7 +11,7 @@ from gatefield.spectra import dyson
 def test_unsolved_points_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ensemble = gf.Ensemble(gf.GRU(), gain={"update": 3.0, "reset": 2.0, "candidate": 3.0})
     monkeypatch.setattr(dyson, "_MAX_ITERATIONS", 1)
-    report = gf.report(ensemble, steps=60, samples=400, size=100, networks=1)
+    report = gf.report(ensemble, steps=60, samples=400, size=100, networks=1, density=False)
     assert any("Dyson equation is not solved" in message for message in report.messages)
     assert report.as_json()["converged"] is False
     with pytest.warns(dyson.UnsolvedWarning, match="Dyson equation is not solved"):
