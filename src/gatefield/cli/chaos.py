@@ -17,7 +17,7 @@ from gatefield.cli.options import (
     Whole,
     asked,
 )
-from gatefield.cli.terminal import answer, console, shown, table
+from gatefield.cli.terminal import answer_with, console, shown, table
 
 
 def lyapunov(
@@ -49,10 +49,7 @@ def lyapunov(
         pair=show.output is not None,
         window=window if theory else None,
     )
-    answer(
-        show, json=result.as_json, text=lambda: _print_lyapunov(result), picture=("chaos.plot_lyapunov", result),
-        messages=result.messages,
-    )  # fmt: skip
+    answer_with(show, result, _print_lyapunov, "chaos.plot_lyapunov")
 
 
 def _with_distribution(rows: list[tuple[str, ...]], distribution: Any) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from gatefield.cli.options import ShowArguments, ShowOptions, Whole, pairs
-from gatefield.cli.terminal import answer, console, table
+from gatefield.cli.terminal import answer, answer_with, console, table
 from gatefield.running.saving import check_output
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def diagnose(
     found = diagnose_layer(
         chosen, inputs=_read_inputs(inputs), exponents=exponents, slow_radius=slow_radius, theory=theory, seed=seed
     )
-    answer(
-        show, json=found.as_json, text=lambda: _print_diagnosis(found), picture=("layers.plot_diagnosis", found),
-        messages=found.messages,
-    )  # fmt: skip
+    answer_with(show, found, _print_diagnosis, "layers.plot_diagnosis")
 
 
 def init(

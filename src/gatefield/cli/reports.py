@@ -18,7 +18,7 @@ from gatefield.cli.options import (
     Whole,
     asked,
 )
-from gatefield.cli.terminal import answer, console, shown, table
+from gatefield.cli.terminal import answer_with, console, shown, table
 from gatefield.running.background import Background
 
 
@@ -47,10 +47,7 @@ def report(
         slow_radius=slow_radius,
         density=show.output is not None,
     )
-    answer(
-        show, json=result.as_json, text=lambda: _print_report(result), picture=("spectra.plot_report", result),
-        messages=result.messages,
-    )  # fmt: skip
+    answer_with(show, result, _print_report, "spectra.plot_report")
 
 
 def mean_field(
@@ -66,10 +63,7 @@ def mean_field(
 
     built = asked(cell, ensemble, show)
     field = solve(built, **run.as_arguments())
-    answer(
-        show, json=field.as_json, text=lambda: _print_field(field), picture=("spectra.plot_mean_field", field),
-        messages=field.messages,
-    )  # fmt: skip
+    answer_with(show, field, _print_field, "spectra.plot_mean_field")
 
 
 def spectrum(
@@ -99,10 +93,7 @@ def spectrum(
         networks=networks,
         density=show.output is not None,
     )
-    answer(
-        show, json=result.as_json, text=lambda: _print_spectrum(result), picture=("spectra.plot_spectrum", result),
-        messages=result.messages,
-    )  # fmt: skip
+    answer_with(show, result, _print_spectrum, "spectra.plot_spectrum")
 
 
 def _disc(text: str) -> tuple[float, float, float]:

@@ -73,6 +73,11 @@ def answer(
     print_messages(messages, show.output)
 
 
+def answer_with(show: ShowOptions, result: Any, text: Callable[[Any], None], picture: str) -> None:
+    """`answer` with a result: its JSON and messages, its text, its figure in `plots`."""
+    answer(show, json=result.as_json, text=lambda: text(result), picture=(picture, result), messages=result.messages)
+
+
 def print_messages(messages: Sequence[str], output: Path | None) -> None:
     """What has not converged, and where the figure is."""
     out = console()

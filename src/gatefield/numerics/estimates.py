@@ -33,11 +33,13 @@ class Estimate:
 
 
 def plain(value: Any) -> Any:
-    """Numbers as JSON takes them."""
-    array = np.asarray(value)
+    """Numbers and arrays as JSON takes them: what is not finite becomes None, a complex number a pair."""
+    array: Any = np.asarray(value)
     if array.ndim:
         return [plain(v) for v in array]
-    return float(array) if np.isfinite(array) else None
+    if array.dtype.kind == "c":
+        return [plain(array.real), plain(array.imag)]
+    return array.item() if array.dtype.kind != "f" or np.isfinite(array) else None
 
 
 def format_with_error(value: float, error: float) -> str:

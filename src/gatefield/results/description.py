@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gatefield.cells.ensemble import Ensemble
-from gatefield.numerics.estimates import Estimate
+from gatefield.numerics.estimates import Estimate, plain
 from gatefield.results.labelled import Array, Labelled
 from gatefield.results.version import __version__
 
@@ -131,7 +131,7 @@ def plain_json(value: Any) -> Any:
     """Any value of a result as JSON takes it."""
     match value:
         case Estimate():
-            return {"value": plain_json(value.value), "error": plain_json(value.error)}
+            return value.as_json()
         case Ensemble():
             return value.describe()
         case Mapping():
@@ -142,12 +142,7 @@ def plain_json(value: Any) -> Any:
             return [plain_json(v) for v in value]
     if hasattr(value, "described"):
         return value.described().as_json()
-    array: Any = np.asarray(value)
-    if array.ndim:
-        return [plain_json(v) for v in array]
-    if array.dtype.kind == "c":
-        return [plain_json(array.real), plain_json(array.imag)]
-    return array.item() if array.dtype.kind != "f" or np.isfinite(array) else None
+    return plain(value)
 
 
 def _put(out: dict[str, Any], path: Sequence[str], value: Any) -> None:
