@@ -130,3 +130,14 @@ def gru_static(
 
     c = brentq(equation, 1e-9, 1.0, xtol=1e-14)
     return c, gauss(np.tanh, inner(c), bias_mean)
+
+
+def gru(
+    a_z: float = 0.0, a_r: float = 0.0, a_h: float = 3.0, /, *, hard: bool = False, **bias_mean: float
+) -> gf.Ensemble:
+    gain = {"update": a_z, "reset": a_r, "candidate": a_h}
+    return gf.Ensemble(gf.GRU(activation="hard_tanh" if hard else "tanh"), gain=gain, bias_mean=bias_mean)
+
+
+def zero_of(function: Callable[[float], float], low: float, high: float) -> float:
+    return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14))  # pyright: ignore[reportArgumentType]

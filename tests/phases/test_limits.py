@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import minimize_scalar
 from scipy.special import expit
+from tests.references import gru, zero_of
 
 import gatefield as gf
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
@@ -19,18 +18,6 @@ from gatefield.phases.limits import (
     variance_at_infinite_reset_gain,
     variance_series,
 )
-
-
-def gru(
-    a_z: float = 0.0, a_r: float = 0.0, a_h: float = 3.0, /, *, hard: bool = False, **bias_mean: float
-) -> gf.Ensemble:
-    gain = {"update": a_z, "reset": a_r, "candidate": a_h}
-    return gf.Ensemble(gf.GRU(activation="hard_tanh" if hard else "tanh"), gain=gain, bias_mean=bias_mean)
-
-
-def zero_of(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14))  # pyright: ignore[reportArgumentType]
-
 
 # ---- fixed points near the thresholds ----
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
 from scipy.special import erf, erfc, expit, ndtri
 from scipy.stats import qmc
+from tests.references import gru, zero_of
 
 import gatefield as gf
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
@@ -40,22 +40,11 @@ def normal(count: int, columns: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).permutation(ndtri(qmc.Sobol(columns, rng=seed).random(count)))
 
 
-def gru(
-    a_z: float = 0.0, a_r: float = 0.0, a_h: float = 3.0, /, *, hard: bool = False, **bias_mean: float
-) -> gf.Ensemble:
-    gain = {"update": a_z, "reset": a_r, "candidate": a_h}
-    return gf.Ensemble(gf.GRU(activation="hard_tanh" if hard else "tanh"), gain=gain, bias_mean=bias_mean)
-
-
 def hard_tanh_square(std: float) -> float:
     """E clip(y, ±1)² for y ~ N(0, std²)."""
     edge = 1.0 / (std * np.sqrt(2.0))
     inside = erf(edge) - np.sqrt(2.0 / np.pi) * np.exp(-(edge**2)) / std
     return std**2 * inside + erfc(edge)
-
-
-def zero_of(function: Callable[[float], float], low: float, high: float) -> float:
-    return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14))  # pyright: ignore[reportArgumentType]
 
 
 def fixed_variance(square: Callable[[float], float], gain: float) -> float:
