@@ -378,7 +378,7 @@ def test_the_leaky_map() -> None:
     """g = 3, δ = 1/2: two networks of N = 1000 over 300 and 800 steps, D/N 0.0894 and 0.0885(15), h/N 0.00223, 0.00220;
     at δ → 0 the flow has 0.0617 (Clark 2026)."""
     found = gf.lyapunov_spectrum(
-        gf.Ensemble(gf.Leaky(step=0.5), gain={"input": 3.0}), window=16, samples=400, points=12, steps=300
+        gf.Ensemble(gf.Leaky(step=0.5), gain={"input": 3.0}), window=12, samples=240, points=10, steps=300
     )
     assert found.converged, found.message
     dimension = found.kaplan_yorke_dimension

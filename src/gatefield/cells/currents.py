@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
+from gatefield.numerics.draws import normal
 from gatefield.running.arguments import at_least, finite
 
 
@@ -59,7 +60,7 @@ class WhiteCurrent(Current):
         at_least("current variance", self.variance, 0.0)
 
     def sample(self, key: jax.Array, steps: int, size: int) -> jax.Array:
-        return np.sqrt(self.variance) * jax.random.normal(key, (steps, size))
+        return jnp.asarray(np.sqrt(self.variance) * normal(key, (steps, size)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class CorrelatedCurrent(Current):
     def sample(self, key: jax.Array, steps: int, size: int) -> jax.Array:
         values, vectors = np.linalg.eigh(self.covariance(steps))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        return jnp.asarray(root) @ jax.random.normal(key, (steps, size))
+        return jnp.asarray(root @ normal(key, (steps, size)))
 
 
 def as_current(name: str, current: Any) -> Current:

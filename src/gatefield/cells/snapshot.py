@@ -73,8 +73,8 @@ class Snapshot:
     def derivatives(self) -> Derivatives:
         """Local derivatives by automatic differentiation."""
         with jax.enable_x64(True):
-            parts = _derivatives(self.cell, self.state, self.preactivations)
-        arrays = [np.asarray(part) for part in parts]
+            parts = _derivatives(self.cell, *(padded(part) for part in (self.state, self.preactivations)))
+        arrays = [np.asarray(part)[: self.neurons] for part in parts]
         if not all(np.all(np.isfinite(a)) for a in arrays):
             raise ValueError(f"{type(self.cell).__name__} has derivatives that are not finite at some neuron")
         return Derivatives(*arrays)
@@ -91,6 +91,16 @@ class Snapshot:
         return cls(
             ensemble.cell, np.zeros((size, len(ensemble.cell.state_names))), ensemble.means + np.sqrt(variance) * noise
         )
+
+
+def padded(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Neurons along an axis up to a usual number by repeating the last one, so that compiled code is shared."""
+    count = values.shape[axis]
+    usual = 1 if count == 1 else 2 ** max(6, int(np.ceil(np.log2(count))))
+    if usual - count > usual // 4:
+        usual -= usual // 4
+    missing = [(0, usual - count if a == axis else 0) for a in range(values.ndim)]
+    return np.pad(values, missing, mode="edge")
 
 
 _derivatives = jax.jit(local_derivatives, static_argnums=0)

@@ -30,6 +30,7 @@ from gatefield.meanfield.causal import (
     sample_drive,
     sample_start,
 )
+from gatefield.numerics.draws import normal
 from gatefield.numerics.estimates import Estimate, from_batches
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
@@ -124,7 +125,7 @@ def replicas(
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), i), 3)
             drive = sample_drive(ensemble, keys[0], total, size)
             start, raw = sample_start(ensemble, keys[1], settle + 2 * steps, size)
-            apart = distance * jax.random.normal(keys[2], start.shape)
+            apart = distance * jnp.asarray(normal(keys[2], start.shape))
             arrays = jnp.asarray(ensemble.gains), jnp.asarray(ensemble.means)
             out = _follow(cell, settle, steps, *arrays, drive, initial * start, apart, raw)
             squares.append(np.asarray(out[0][settle:]))

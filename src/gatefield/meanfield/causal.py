@@ -30,15 +30,15 @@ from jax.scipy.linalg import solve_triangular
 from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.tracing import Group, structure
-from gatefield.numerics.draws import split_key
+from gatefield.numerics.draws import normal, split_key
 from gatefield.running.arguments import whole
 
 # Relative size of an innovation below which it is rounding.
 _NO_INNOVATION = 1e-13
 # The history grows in this many stages, so that early steps do not read its empty end. Each is compiled by itself,
-# which takes longer than short runs do.
+# which takes longer than it saves in short runs.
 _STAGES = 3
-_SHORT = 100  # steps
+_SHORT = 250  # steps
 
 Bases = tuple[jax.Array, ...]
 
@@ -62,7 +62,7 @@ def sample_drive(ensemble: Ensemble, key: jax.Array, steps: int, size: int) -> d
         bias_key, current_key = split_key(jax.random.fold_in(key, k), 2)
         parts = []
         if ensemble.static_variance[k]:
-            row = jax.random.normal(bias_key, (1, size))
+            row = jnp.asarray(normal(bias_key, (1, size)))
             parts.append(np.sqrt(ensemble.static_variance[k]) * (row - row.mean()) / row.std())
         if ensemble.current[name].varies:
             parts.append(ensemble.current[name].sample(current_key, steps, size))
@@ -75,16 +75,10 @@ def sample_start(ensemble: Ensemble, key: jax.Array, rows: int, size: int) -> tu
 
     Made apart from what uses them, or the compiler draws them again for every use.
     """
-    return _sample_start(key, len(ensemble.names), (size, len(ensemble.cell.state_names)), (min(rows, size - 1), size))
-
-
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _sample_start(
-    key: jax.Array, count: int, initial: tuple[int, int], noise: tuple[int, int]
-) -> tuple[jax.Array, list[jax.Array]]:
-    keys = jax.random.split(key, 1 + count)
-    raw = jax.lax.map(lambda k: jax.random.normal(k, noise), keys[1:])
-    return jax.random.normal(keys[0], initial), list(raw)
+    first, *keys = split_key(key, 1 + len(ensemble.names))
+    noise = (min(rows, size - 1), size)
+    start = normal(first, (size, len(ensemble.cell.state_names)))
+    return jnp.asarray(start), [jnp.asarray(normal(k, noise)) for k in keys]
 
 
 def orthogonal(noise: jax.Array) -> jax.Array:

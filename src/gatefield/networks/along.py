@@ -17,6 +17,7 @@ from gatefield.networks.exponents import MeasuredExponents, spectrum_of
 from gatefield.networks.frames import LONGEST, carry_frame, checked_count
 from gatefield.networks.network import Path
 from gatefield.networks.tangent import apply_jacobian, cheaper_formed, seen_columns
+from gatefield.numerics.draws import normal
 from gatefield.running.arguments import known_names, whole
 
 
@@ -52,7 +53,7 @@ def lyapunov_along(
     formed = cheaper_formed(cell, u, count, size)
     with jax.enable_x64(True):
         arrays = jnp.asarray(before), jnp.asarray(xs)
-        frame = jax.random.normal(jax.random.key(whole("seed", seed, 0)), (count, dimension))
+        frame = jnp.asarray(normal(jax.random.key(whole("seed", seed, 0)), (count, dimension)))
 
         def advance(_: None, frame: jax.Array, begin: int, steps: int, quiet: int = 0) -> Any:
             frame = _carry_along(cell, formed, quiet, u, *arrays, frame, begin, steps)
@@ -145,7 +146,7 @@ def lyapunov_of_map(
         if shape != start.shape:
             raise ValueError(f"step turns a state of shape {start.shape} into one of shape {shape}")
         advance = _map_advance(step)
-        frame = jax.random.normal(jax.random.key(whole("seed", seed, 0)), (count, len(start)))
+        frame = jnp.asarray(normal(jax.random.key(whole("seed", seed, 0)), (count, len(start))))
         growth = carry_frame(
             advance, jnp.asarray(start), frame, steps=steps, transient=transient, description=f"{count} exponents"
         )

@@ -21,7 +21,7 @@ from gatefield.networks.frames import LONGEST, Advance, carry_frame, checked_cou
 from gatefield.networks.tangent import cheaper_formed, seen_columns
 from gatefield.numerics.algebra import ComplexArray
 from gatefield.numerics.correlation import lag_averages
-from gatefield.numerics.draws import scaled_normal, split_key
+from gatefield.numerics.draws import normal, split_key
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, whole
@@ -130,7 +130,7 @@ class Network:
         key = jax.random.key(self.seed)
         with jax.enable_x64(True):
             self.weights = {name: self._draw(key, name, (size, size)) for name in used}
-            noise = np.asarray(scaled_normal(key, 1_000_000, (size, len(ensemble.names)), "float64", 1.0))
+            noise = normal(key, (size, len(ensemble.names)), fold=1_000_000)
             biases = ensemble.means + np.sqrt(ensemble.static_variance) * noise
             self.biases = jax.device_put(biases.astype(self.dtype))
 
@@ -150,7 +150,7 @@ class Network:
 
     def _draw(self, key: jax.Array, name: str, shape: tuple[int, int]) -> jax.Array:
         scale = self.ensemble.gain[name] / np.sqrt(self.size)
-        return scaled_normal(key, self.ensemble.names.index(name), shape, self.dtype.name, scale)
+        return jnp.asarray(normal(key, shape, scale=scale, dtype=self.dtype.name, fold=self.ensemble.names.index(name)))
 
     def run(
         self,
@@ -203,8 +203,7 @@ class Network:
         shape = (self.size, len(self.ensemble.cell.state_names))
         if state is None:
             # The product apart from the draw: compiled together they round otherwise, which chaos then makes plain.
-            normal = np.asarray(scaled_normal(key, None, shape, "float64", 1.0))
-            return jax.device_put((initial * normal).astype(self.dtype))
+            return jax.device_put((initial * normal(key, shape)).astype(self.dtype))
         if np.shape(state) != shape:
             raise ValueError(f"state of shape {np.shape(state)} must be (neurons, state variables) = {shape}")
         return jnp.asarray(state, self.dtype)
@@ -260,7 +259,7 @@ class Network:
         key, drive_key, frame_key = split_key(jax.random.key(whole("seed", seed, 0)), 3)
         with jax.enable_x64(True):
             s = self._start(key, at_least("initial", initial, 0.0), state)
-            frame = jax.random.normal(frame_key, (count, dimension)).astype(self.dtype)
+            frame = jnp.asarray(normal(frame_key, (count, dimension)).astype(self.dtype))
             growth = carry_frame(
                 self._advance(formed, self._sample_drive(drive_key, transient + steps)), s, frame,
                 steps=steps, transient=transient, description=f"{count} exponents of {self.size} neurons",

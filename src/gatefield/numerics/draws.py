@@ -1,10 +1,14 @@
-"""Random draws, each by one compiled function rather than one for each of its steps."""
+"""Random draws, each by one compiled function rather than one for each of its steps and shapes."""
 
 from __future__ import annotations
 
 from functools import partial
+from math import prod
 
 import jax
+import numpy as np
+
+_EXACT = 2**22  # numbers from which on no more are drawn than asked for
 
 
 @partial(jax.jit, static_argnums=1)
@@ -13,8 +17,27 @@ def split_key(key: jax.Array, count: int) -> tuple[jax.Array, ...]:
     return tuple(jax.random.split(key, count))
 
 
-@partial(jax.jit, static_argnums=(2, 3))
-def scaled_normal(key: jax.Array, fold: int | None, shape: tuple[int, ...], dtype: str, scale: float) -> jax.Array:
-    """Normal numbers of a standard deviation, from the key with a number folded in, where one is given."""
+def normal(
+    key: jax.Array, shape: tuple[int, ...], *, scale: float = 1.0, dtype: str = "float64", fold: int | None = None
+) -> np.ndarray:
+    """Normal numbers of a standard deviation, from the key with a number folded in, where one is given.
+
+    They are those of `jax.random.normal(key, shape)`: a number depends on its place alone, so that shapes of about the
+    same size share one compiled function.
+    """
+    count = prod(shape)
     key = key if fold is None else jax.random.fold_in(key, fold)
-    return (scale * jax.random.normal(key, shape)).astype(dtype)
+    return np.asarray(_normals(key, _padded(count), dtype, scale))[:count].reshape(shape)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _normals(key: jax.Array, count: int, dtype: str, scale: float) -> jax.Array:
+    return (scale * jax.random.normal(key, (count,))).astype(dtype)
+
+
+def _padded(count: int) -> int:
+    """The next power of two, or three quarters of it."""
+    if count >= _EXACT:
+        return count
+    power = 2 ** max(6, int(np.ceil(np.log2(max(count, 1)))))
+    return 3 * power // 4 if count <= 3 * power // 4 else power

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gatefield.cells.snapshot import padded
 from gatefield.numerics.algebra import (
     Complex,
     Matrix,
@@ -224,9 +225,10 @@ class Evaluator:
 
     def __init__(self, response: Response) -> None:
         self.shape: Shape = (response.size, response.terms)
+        weights = np.pad(response.weights, (0, len(padded(response.weights)) - len(response.weights)))
         with jax.enable_x64(True):
             self.arrays: Arrays = tuple(
-                jax.device_put(a) for a in (response.coefficients, response.poly, response.weights)
+                jax.device_put(a) for a in (padded(response.coefficients, 1), padded(response.poly, 1), weights)
             )
 
     def __call__(self, name: str, *per_point: np.ndarray) -> Any:
