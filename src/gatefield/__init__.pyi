@@ -35,10 +35,10 @@ from .phases.diagram import phase_diagram as phase_diagram
 from .phases.roots import fixed_points as fixed_points
 from .reports.ensembles import report as report
 from .results.version import __version__ as __version__
+from .spectra.curve import spectral_curve as spectral_curve
 from .spectra.long_term import long_term_jacobian as long_term_jacobian
-from .spectra.spectrum import spectral_curve as spectral_curve
 from .spectra.spectrum import spectral_density as spectral_density
 from .spectra.spectrum import spectral_mass as spectral_mass
-from .spectra.spectrum import spectral_radius as spectral_radius
+from .spectra.support import spectral_radius as spectral_radius
 from .sweeps.run import sweep as sweep
 from .training.trainer import train as train

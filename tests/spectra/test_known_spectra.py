@@ -60,8 +60,11 @@ def test_no_gain_leaves_the_poles() -> None:
     poles = expit(snapshot.preactivations[:, 0])
     assert gf.spectra.support_exponent(ensemble, snapshot, 0.4) == -np.inf
     assert gf.spectral_radius(ensemble, snapshot).value == pytest.approx(poles.max())
-    assert gf.spectra.spectral_edge(ensemble, snapshot).value == 0.0
-    assert gf.spectral_curve(ensemble, snapshot).contours == ()
+    assert gf.spectra.spectral_edge(ensemble, snapshot).value == pytest.approx(poles.max())
+    assert gf.spectra.spectral_edge(ensemble, snapshot, angle=1.0).value == 0.0
+    curve = gf.spectral_curve(ensemble, snapshot)
+    assert curve.contours == ()
+    assert np.sort(curve.atoms.real) == pytest.approx(np.sort(poles), abs=1e-11)
     assert gf.spectral_density(ensemble, snapshot, [0.3, 0.5 + 0.1j]).value.tolist() == [0.0, 0.0]
     z = 0.3 + 0.8j
     assert abs(gf.spectra.resolvent(ensemble, snapshot, z).value - np.mean(1.0 / (z - poles))) < 1e-12

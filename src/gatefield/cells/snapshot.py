@@ -24,6 +24,13 @@ class Derivatives:
     v_s: np.ndarray
     v_x: np.ndarray
 
+    @cached_property
+    def poles(self) -> np.ndarray:
+        """Eigenvalues of each neuron's own F_s, those it would have without any weights: (n, D), complex."""
+        if self.f_s.shape[1] == 1:
+            return self.f_s[:, 0].astype(np.complex128)
+        return np.linalg.eigvals(self.f_s).astype(np.complex128)
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:

@@ -17,7 +17,7 @@ from gatefield.numerics.estimates import Estimate
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, known_names, positive, whole
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 _TARGETS = ("lyapunov_max", "zero_fixed_point", "spectral_radius")
 _WIDEST = (1e-3, 1e3)
@@ -190,6 +190,11 @@ def _bracket(
         a, b = (None, first) if at(first) > 0.0 else (first, None)
     if a is None and b is not None:
         a = _stepped(at, b, 0.7, wanted=False)
+        if a is None and target == "zero_fixed_point" and at(0.0) > 0.0:
+            raise ValueError(
+                f"the zero state is unstable at every gain of {name!r}: without its weights the spectral radius is "
+                f"{np.exp(at(0.0)):.6g} already"
+            )
     elif b is None and a is not None:
         b = _stepped(at, a, 1.4, wanted=True)
     if a is None or b is None or a >= b or at(a) > 0.0 or at(b) <= 0.0:

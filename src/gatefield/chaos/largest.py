@@ -28,7 +28,7 @@ from gatefield.numerics.estimates import Estimate, from_batches
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import whole
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 # Standard errors from zero at which a sign is believed.
 _CLEAR = 3.0

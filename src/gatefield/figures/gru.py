@@ -34,8 +34,10 @@ from gatefield.phases.roots import FixedPoint, fixed_points
 from gatefield.reports.diagrams import Diagram, diagram
 from gatefield.running.background import Background
 from gatefield.running.progress import progress
+from gatefield.spectra.curve import spectral_curve
 from gatefield.spectra.limits import constant_update_radius, shaping_at_large_reset_gain, slow_mode_share
-from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_curve, spectral_radius, support_exponent
+from gatefield.spectra.spectrum import SLOW_RADIUS, support_exponent
+from gatefield.spectra.support import spectral_radius
 
 CANDIDATE = 3.0  # a_h of both figures
 SPECTRA = {"a": (1.0, 10.0), "b": (10.0, 10.0), "c": (1.0, 1.0), "d": (10.0, 1.0)}  # (a_z, a_r)

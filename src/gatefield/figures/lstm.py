@@ -22,7 +22,8 @@ from gatefield.figures.panels import (
 )
 from gatefield.running.progress import progress
 from gatefield.spectra.limits import slow_mode_share
-from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_radius
+from gatefield.spectra.spectrum import SLOW_RADIUS
+from gatefield.spectra.support import spectral_radius
 
 CELL = 3.0  # a_h
 SPECTRA = {"a": (1.0, 1.0), "b": (1.0, 10.0), "c": (10.0, 1.0), "d": (10.0, 10.0)}  # (a_f, a_o), at a_i = 1

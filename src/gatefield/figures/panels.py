@@ -26,7 +26,9 @@ from gatefield.reports.scaling import accumulation_fit
 from gatefield.results.description import Description, Quantity, from_dataset
 from gatefield.results.result import Result
 from gatefield.running.background import Background
-from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_curve, spectral_density, spectral_mass, spectral_radius
+from gatefield.spectra.curve import spectral_curve
+from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_density, spectral_mass
+from gatefield.spectra.support import spectral_radius
 
 
 @dataclass(frozen=True)

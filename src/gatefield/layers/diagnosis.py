@@ -26,14 +26,9 @@ from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result, Results, messages_of
 from gatefield.running.arguments import positive, whole
 from gatefield.running.background import Background
-from gatefield.spectra.spectrum import (
-    SLOW_RADIUS,
-    SpectralCurve,
-    spectral_curve,
-    spectral_mass,
-    spectral_radius,
-    support_exponent,
-)
+from gatefield.spectra.curve import SpectralCurve, spectral_curve
+from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_mass, support_exponent
+from gatefield.spectra.support import spectral_radius
 
 CLOSED, OPEN = 0.1, 0.9  # a gate below the one or above the other counts as saturated
 _MARGIN = 2.5  # an outlier lies outside the support of gains this many times 1/√N larger

@@ -26,7 +26,7 @@ from gatefield.numerics.crossings import search
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import finite, positive
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 KINDS = ("edge", "spectral_radius", "timescale", "slow_modes")
 _NEWTON = 30

@@ -25,7 +25,7 @@ from gatefield.phases.static import Moments, evaluate_states, moments, separatio
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import positive
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 _SMALLEST = 1e-13
 _LARGEST = 27.0  # of log q

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gatefield.numerics.algebra import ComplexArray
     from gatefield.numerics.estimates import Estimate
     from gatefield.reports.ensembles import Report, SpectrumReport
-    from gatefield.spectra.spectrum import SpectralCurve, SpectralField
+    from gatefield.spectra.curve import SpectralCurve
+    from gatefield.spectra.spectrum import SpectralField
 
 
 CURVE = {"color": "#d62728", "linewidth": 1.6}

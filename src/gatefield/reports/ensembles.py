@@ -20,16 +20,10 @@ from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result, messages_of
 from gatefield.running.arguments import finite, positive, whole
 from gatefield.running.background import Background, shared_cores
+from gatefield.spectra.curve import SpectralCurve, spectral_curve
 from gatefield.spectra.dyson import UnsolvedWarning
-from gatefield.spectra.spectrum import (
-    SLOW_RADIUS,
-    SpectralCurve,
-    SpectralField,
-    spectral_curve,
-    spectral_density,
-    spectral_mass,
-    spectral_radius,
-)
+from gatefield.spectra.spectrum import SLOW_RADIUS, SpectralField, spectral_density, spectral_mass
+from gatefield.spectra.support import spectral_radius
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -129,8 +123,8 @@ def report(
         simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
         field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
         theory_slow = spectral_mass(ensemble, field.snapshot, center=1.0, radius=slow_radius)
-        theory_radius = spectral_radius(ensemble, field.snapshot)
-        curve, drawn = _picture(ensemble, field, density)
+        theory_radius = spectral_radius(ensemble, field.snapshot, size=min(size, field.snapshot.neurons))
+        curve, drawn = _picture(ensemble, field, density, min(size, field.snapshot.neurons))
         simulation = simulating.result()
     simulated_slow = simulation.mass(center=1.0, radius=slow_radius)
     return Report(
@@ -179,9 +173,11 @@ def _per(count: int, estimate: Estimate) -> Estimate:
     return Estimate(estimate.value / count, estimate.error / count)
 
 
-def _picture(ensemble: Ensemble, field: MeanField, density: bool) -> tuple[SpectralCurve, SpectralField | None]:
-    """The spectral curve, and the density on a grid around it where asked."""
-    curve = spectral_curve(ensemble, field.snapshot)
+def _picture(
+    ensemble: Ensemble, field: MeanField, density: bool, size: int | None
+) -> tuple[SpectralCurve, SpectralField | None]:
+    """The spectral curve of networks of a size, and the density on a grid around it where asked."""
+    curve = spectral_curve(ensemble, field.snapshot, size=size)
     return curve, spectral_density(ensemble, field.snapshot, figure_grid(curve)) if density else None
 
 
@@ -276,9 +272,10 @@ def spectrum_report(
         simulating = Background(simulate, ensemble, size=size, networks=networks, steps=steps, seed=seed)
     with shared_cores(1 if simulating is None else 2), _noting_warnings() as noted:
         field = mean_field(ensemble, steps=steps, samples=samples, seed=seed)
-        theory_radius = spectral_radius(ensemble, field.snapshot)
+        meant = None if size is None else min(size, field.snapshot.neurons)
+        theory_radius = spectral_radius(ensemble, field.snapshot, size=meant)
         theory_masses = [spectral_mass(ensemble, field.snapshot, center=complex(x, y), radius=r) for x, y, r in discs]
-        curve, drawn = _picture(ensemble, field, density)
+        curve, drawn = _picture(ensemble, field, density, meant)
         simulation = simulating.result() if simulating else None
     unknown = Estimate(float("nan"), float("nan"))
     masses = [simulation.mass(center=complex(x, y), radius=r) if simulation else unknown for x, y, r in discs]

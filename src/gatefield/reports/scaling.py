@@ -18,7 +18,7 @@ from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import finite, known_names
 from gatefield.running.progress import track
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 
 @dataclass(frozen=True, eq=False, repr=False)

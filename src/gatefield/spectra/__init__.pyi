@@ -1,3 +1,5 @@
+from .curve import SpectralCurve as SpectralCurve
+from .curve import spectral_curve as spectral_curve
 from .dyson import UnsolvedWarning as UnsolvedWarning
 from .gate_bounds import OutputGate as OutputGate
 from .gate_bounds import forget_gate_curve as forget_gate_curve
@@ -33,14 +35,13 @@ from .long_term import long_term_jacobian as long_term_jacobian
 from .lstm_equations import LSTMNeurons as LSTMNeurons
 from .lstm_equations import constant_forget_radius as constant_forget_radius
 from .lstm_equations import lstm_neurons as lstm_neurons
-from .spectrum import SpectralCurve as SpectralCurve
 from .spectrum import SpectralField as SpectralField
 from .spectrum import resolvent as resolvent
-from .spectrum import spectral_curve as spectral_curve
 from .spectrum import spectral_density as spectral_density
-from .spectrum import spectral_edge as spectral_edge
 from .spectrum import spectral_mass as spectral_mass
-from .spectrum import spectral_radius as spectral_radius
 from .spectrum import support_exponent as support_exponent
+from .support import SpectralRadius as SpectralRadius
+from .support import spectral_edge as spectral_edge
+from .support import spectral_radius as spectral_radius
 from .zero_state import ZeroFixedPoint as ZeroFixedPoint
 from .zero_state import zero_fixed_point as zero_fixed_point

@@ -85,7 +85,7 @@ def log_perron(response: Response, points: ComplexArray) -> np.ndarray:
     """log of the Perron eigenvalue of T(λ) at each point: at least 0 inside the support."""
     if response.size == 0:
         return np.full(len(points), -np.inf)
-    return np.log(_perron(Evaluator(response)("transfer", points)))
+    return np.log(np.maximum(_perron(Evaluator(response)("transfer", points)), 1e-300))
 
 
 def _perron(matrices: np.ndarray) -> np.ndarray:

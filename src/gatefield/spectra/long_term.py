@@ -26,7 +26,7 @@ from gatefield.numerics.estimates import from_batches
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, finite, whole
-from gatefield.spectra.spectrum import spectral_radius
+from gatefield.spectra.support import spectral_radius
 
 _LARGEST = 300  # power
 _ACCURACY = 1e-11

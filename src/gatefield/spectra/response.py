@@ -46,6 +46,10 @@ class Response:
         """About `count` of the neurons, evenly spread."""
         return self.part(slice(None, None, max(1, len(self.weights) // count)))
 
+    def only(self, kept: np.ndarray) -> Response:
+        """What the neurons of a mask add to the averages over all; of the same shape, so that it shares its code."""
+        return replace(self, weights=np.where(kept, self.weights, 0.0))
+
     def part(self, kept: slice) -> Response:
         """Some of the neurons."""
         weights = self.weights[kept] / self.weights[kept].sum()

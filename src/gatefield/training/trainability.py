@@ -14,7 +14,8 @@ import xarray as xr
 from gatefield.cells.ensemble import Ensemble
 from gatefield.chaos.largest import lyapunov_max
 from gatefield.running.arguments import known_names, whole
-from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_mass, spectral_radius
+from gatefield.spectra.spectrum import SLOW_RADIUS, spectral_mass
+from gatefield.spectra.support import spectral_radius
 from gatefield.training.tasks import Task, adding, copy_memory, sequential_images
 from gatefield.training.trainer import Settings, train
 
