@@ -269,6 +269,7 @@ NO_RESULTS = {
     "Cell", "ActivatedCell", "GRU", "LSTM", "Leaky", "MGU", "Vanilla", "Current", "ConstantCurrent", "WhiteCurrent",
     "CorrelatedCurrent", "Ensemble", "Snapshot", "Derivatives", "Network", "Layer", "InputMoments", "Target", "Images",
     "Settings", "Task", "Scale", "Array", "Description", "Labelled", "Quantity", "Crossing", "Estimate",
+    "SpectralRadius",
 }  # fmt: skip
 
 

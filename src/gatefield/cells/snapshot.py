@@ -12,6 +12,7 @@ import numpy as np
 from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.tracing import local_derivatives
+from gatefield.numerics.algebra import ComplexArray
 from gatefield.running.arguments import whole
 
 
@@ -25,7 +26,7 @@ class Derivatives:
     v_x: np.ndarray
 
     @cached_property
-    def poles(self) -> np.ndarray:
+    def poles(self) -> ComplexArray:
         """Eigenvalues of each neuron's own F_s, those it would have without any weights: (n, D), complex."""
         if self.f_s.shape[1] == 1:
             return self.f_s[:, 0].astype(np.complex128)

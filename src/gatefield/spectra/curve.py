@@ -15,7 +15,7 @@ from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 from gatefield.spectra import dyson
-from gatefield.spectra.islands import between, islands
+from gatefield.spectra.islands import Rays, between, islands
 from gatefield.spectra.response import Response
 from gatefield.spectra.support import outermost, support_of
 
@@ -102,15 +102,14 @@ def _bulk(response: Response, poles: ComplexArray, outermost: float, resolution:
         x = np.linspace(x[0] - margin, x[-1] + margin, len(x))
         y = y * (y[-1] + margin) / y[-1]
         exponent = _exponent_near_boundary(response, thin, x[:, None] + 1j * y[None, :])
-    if np.any(poles.imag == 0.0):
-        exponent = _without_strips(exponent, y, x[1] - x[0])
+    exponent = _without_strips(exponent, x, y, np.sort(poles.real[poles.imag == 0.0]))
     full, heights = np.concatenate([-y[::-1], y]), np.concatenate([exponent[:, ::-1], exponent], axis=1)
     loops = []
     for line in contourpy.contour_generator(full, x, heights).lines(0.0):
         loop = np.asarray(line)[:, 1] + 1j * np.asarray(line)[:, 0]
         if len(loop) > 3 and loop[0] == loop[-1]:
             loops.append(loop)
-    return [_on_curve(response, loop, x, y) for loop in _oriented(loops)] if loops else []
+    return [_on_curve(response, loop, x, y) for loop in _oriented(loops)]
 
 
 def _support_box(
@@ -151,21 +150,23 @@ def _exponent_near_boundary(response: Response, thin: Response, z: ComplexArray)
         exact |= wanted
 
 
-def _without_strips(exponent: np.ndarray, y: np.ndarray, cell: float) -> np.ndarray:
-    """The exponent outside where the support is a strip along the real axis that columns cannot resolve.
+def _without_strips(exponent: np.ndarray, x: np.ndarray, y: np.ndarray, poles: np.ndarray) -> np.ndarray:
+    """The exponent outside where the support is a strip along poles on the real axis that columns cannot resolve.
 
     Neighbouring columns then tell nothing of the gaps between neurons: `islands` goes from pole to pole.
     """
+    cell = x[1] - x[0]
     strip = np.logical_and.accumulate(exponent > 0.0, axis=1)
-    thin = strip & (np.sum(strip, axis=1) < np.searchsorted(y, _THIN_CELLS * cell))[:, None]
-    return np.where(thin, -np.abs(exponent), exponent)
+    low = np.sum(strip, axis=1) < np.searchsorted(y, _THIN_CELLS * cell)
+    beside = np.searchsorted(poles, x + cell) > np.searchsorted(poles, x - cell)
+    return np.where(strip & (low & beside)[:, None], -np.abs(exponent), exponent)
 
 
 def _on_curve(response: Response, loop: ComplexArray, x: np.ndarray, y: np.ndarray) -> ComplexArray:
     """A contour's points, each moved along its grid line to the zero between a point inside and one outside."""
     upper, back = np.unique(np.round(loop.real + 1j * np.abs(loop.imag), 13), return_inverse=True)
     real, imag = upper.real, upper.imag
-    vertical = np.min(np.abs(real[:, None] - x), axis=1) < np.min(np.abs(imag[:, None] - y), axis=1)
+    vertical: np.ndarray = np.min(np.abs(real[:, None] - x), axis=1) < np.min(np.abs(imag[:, None] - y), axis=1)
     rows = np.concatenate([[-y[0]], y])
     at = np.where(vertical, np.searchsorted(rows, imag) - 1, np.searchsorted(x, real) - 1)
     start = np.where(vertical, real + 1j * rows[np.clip(at, 0, len(y) - 1)], x[np.clip(at, 0, len(x) - 2)] + 1j * imag)
@@ -173,8 +174,10 @@ def _on_curve(response: Response, loop: ComplexArray, x: np.ndarray, y: np.ndarr
         vertical, real + 1j * rows[np.clip(at + 1, 1, len(y))], x[np.clip(at + 1, 1, len(x) - 1)] + 1j * imag
     )
     moved = between(response, start, stop)
-    z = np.where(np.isfinite(moved), moved, upper)[back]
-    return z.real + 1j * np.where(loop.imag < 0.0, -1.0, 1.0) * z.imag
+    true = np.isfinite(moved.real)  # elsewhere a strip begins
+    z: ComplexArray = np.where(true, moved, upper)[back]
+    side = np.where(loop.imag < 0.0, -1.0, 1.0)
+    return _with_tips(response, z.real + 1j * side * z.imag, true[back], x[1] - x[0])
 
 
 def _area(loop: ComplexArray) -> float:
@@ -182,8 +185,25 @@ def _area(loop: ComplexArray) -> float:
     return float(0.5 * np.sum(np.imag(np.conj(loop[:-1]) * loop[1:])))
 
 
+def _with_tips(response: Response, loop: ComplexArray, true: np.ndarray, cell: float) -> ComplexArray:
+    """A contour with points on the real axis, where it may end in a tip narrower than the grid's rows."""
+    both = true[:-1] & true[1:]
+    up = np.nonzero((loop[:-1].imag < 0.0) & (loop[1:].imag > 0.0) & both)[0]
+    down = np.nonzero((loop[:-1].imag > 0.0) & (loop[1:].imag < 0.0) & both)[0]
+    at = np.concatenate([up, down])
+    if len(at) == 0:
+        return loop
+    middle = ((loop[at] + loop[at + 1]) / 2.0).real.astype(np.complex128)
+    outward = np.repeat([1.0 + 0j, -1.0 + 0j], [len(up), len(down)])  # the support lies to the left
+    guess, limit = np.full(len(at), 0.1 * cell), np.full(len(at), cell)
+    reach = Rays(response, middle, outward, guess, limit).lengths()
+    return np.insert(loop, at + 1, middle + reach * outward)
+
+
 def _oriented(loops: list[ComplexArray]) -> list[ComplexArray]:
     """Contours of one function, those within an even number of others counter-clockwise."""
+    if not loops:
+        return []
     first = np.array([loop[0] for loop in loops])
     around = np.array([_encloses(loop, first) for loop in loops])
     np.fill_diagonal(around, False)

@@ -43,7 +43,7 @@ def _first_radii(response: Response, poles: ComplexArray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Rays:
+class Rays:
     """Straight ways out of the support, with first guesses of their lengths."""
 
     response: Response
@@ -110,7 +110,7 @@ def _around(response: Response, poles: ComplexArray, radii: np.ndarray) -> list[
         return []
     start, direction = np.repeat(poles, len(_DIRECTIONS)), np.tile(_DIRECTIONS, len(poles))
     guess = np.repeat(radii, len(_DIRECTIONS))
-    lengths = _Rays(response, start, direction, guess, np.full(len(start), np.inf)).lengths()
+    lengths = Rays(response, start, direction, guess, np.full(len(start), np.inf)).lengths()
     loops = []
     for outline in (start + lengths * direction).reshape(len(poles), -1):
         closed = np.append(outline, outline[0])
@@ -133,7 +133,7 @@ def _strips(response: Response, poles: np.ndarray, radii: np.ndarray) -> list[Co
     guess = [np.full(len(n), np.max(r[a : b + 1])) for n, a, b in zip(nodes, starts, stops, strict=True)]
     flat = np.concatenate(nodes).astype(np.complex128)
     up = np.full(len(flat), 1j)
-    heights = _Rays(response, flat, up, np.concatenate(guess), np.full(len(flat), np.inf)).lengths()
+    heights = Rays(response, flat, up, np.concatenate(guess), np.full(len(flat), np.inf)).lengths()
     loops = []
     for part, lo, hi in zip(
         np.split(flat + 1j * heights, np.cumsum([len(n) for n in nodes])[:-1]), left, right, strict=True
@@ -146,9 +146,9 @@ def _joined(response: Response, x: np.ndarray) -> np.ndarray:
     """Which neighbours on the real axis have only the support between them."""
     if len(x) < 2:
         return np.zeros(0, bool)
-    between = x[:-1, None] + np.diff(x)[:, None] * np.array([0.25, 0.5, 0.75])
-    inside = dyson.log_perron(response, dyson.off_poles(between.ravel().astype(np.complex128))) > 0.0
-    return inside.reshape(between.shape).all(axis=1)
+    points = x[:-1, None] + np.diff(x)[:, None] * np.array([0.25, 0.5, 0.75])
+    inside = dyson.log_perron(response, dyson.off_poles(points.ravel().astype(np.complex128))) > 0.0
+    return np.asarray(np.all(inside.reshape(points.shape), axis=1))
 
 
 def _ends(
@@ -159,7 +159,7 @@ def _ends(
     first = np.concatenate([x[starts], x[stops]]).astype(np.complex128)
     away = np.concatenate([-np.ones(len(starts)), np.ones(len(stops))]).astype(np.complex128)
     limit = np.concatenate([gaps[starts], gaps[stops + 1]])
-    lengths = _Rays(response, first, away, np.concatenate([r[starts], r[stops]]), limit).lengths()
+    lengths = Rays(response, first, away, np.concatenate([r[starts], r[stops]]), limit).lengths()
     reach = first.real + away.real * lengths
     return reach[: len(starts)], reach[len(starts) :]
 
