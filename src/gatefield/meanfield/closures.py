@@ -76,8 +76,8 @@ class Closure(Result):
 
     @property
     def variance(self) -> float:
-        """E h² − (E h)²."""
-        return self.second_moment - self.mean**2
+        """E h² − (E h)²; the two come from different quadratures, so that 0 may miss by what they leave."""
+        return max(0.0, self.second_moment - self.mean**2)
 
     @property
     def bound(self) -> float:

@@ -35,6 +35,7 @@ _ROUNDING = 1e-8
 _SAME = 1e-12
 _COARSE, _FINE = 1e-5, 1e-12  # relative errors
 _SOLVED = 1e-6  # residual
+_NO_VARIANCE = 1e-13  # of the second moment
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -252,7 +253,8 @@ class _Equation:
             ensemble=ensemble,
             q=q,
             mean=first,
-            variance={n: second[n] - first[n] ** 2 for n in first},
+            variance={n: _central(second[n], first[n]) for n in first}
+            | dict(zip(ensemble.names, variance.tolist(), strict=True)),
             second_moment=second,
             shaping=_shaping(transfer),
             growth=_growth(transfer),
@@ -285,6 +287,12 @@ class _Equation:
                         )[1]
                         transfer[g, h] += self.ensemble.gains[k] ** 2 * square
         return transfer
+
+
+def _central(second: float, first: float) -> float:
+    """E u² − (E u)²; 0 where only rounding of the two is left, as for a variable without variance."""
+    central = second - first**2
+    return 0.0 if central <= _NO_VARIANCE * second else central
 
 
 def unresolved(residual: float) -> tuple[str, ...]:
