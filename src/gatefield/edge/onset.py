@@ -238,7 +238,7 @@ def bias_critical_gain(
 
     @cache
     def static(gain: float) -> FixedPoint:
-        """The static state that strong activity leads to; it takes seconds."""
+        """The static state that strong activity leads to."""
         biased = lstm(gain, gain if gates is None else gates, bias_var=dict.fromkeys(names, sigma**2))
         return fixed_points(biased)[-1]
 

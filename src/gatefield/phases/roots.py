@@ -21,6 +21,7 @@ from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import structure
 from gatefield.numerics.estimates import Estimate
+from gatefield.phases.lstm_factors import LSTMMoments, has_factors
 from gatefield.phases.static import Moments, crossing, evaluate_states, moments, separation
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
@@ -240,7 +241,7 @@ class _Equation:
         at = np.array([np.log(max(q, 1e-300))])
         variance = self.window(at, _FINE).variances(np.array([q]))[0][0]
         std = np.sqrt(variance)
-        states = [moments(cell, d, ensemble.means, std) for d in range(len(cell.state_names))]
+        states = [_both(cell, d, ensemble.means, std) for d in range(len(cell.state_names))]
         first = dict(zip(cell.state_names, (m for m, _ in states), strict=True)) | dict(
             zip(ensemble.names, ensemble.means.tolist(), strict=True)
         )
@@ -282,11 +283,18 @@ class _Equation:
             for h, group in enumerate(self.groups):
                 for k in group.members:
                     if self.ensemble.gains[k] > 0.0:
-                        square = moments(
-                            self.cell, start + g * count + k, self.ensemble.means, std, tolerance=tolerance
-                        )[1]
+                        index = start + g * count + k
+                        square = _both(self.cell, index, self.ensemble.means, std, tolerance)[1]
                         transfer[g, h] += self.ensemble.gains[k] ** 2 * square
         return transfer
+
+
+def _both(cell: Cell, index: int, mean: np.ndarray, std: np.ndarray, tolerance: float = 1e-10) -> tuple[float, float]:
+    """E u and E u² of a quantity."""
+    if has_factors(cell, index):
+        found = LSTMMoments(index, mean)
+        return float(found.first(std[None])[0]), float(found.second(std[None])[0])
+    return moments(cell, index, mean, std, tolerance=tolerance)
 
 
 def _central(second: float, first: float) -> float:
@@ -318,18 +326,23 @@ class _Window:
 
     def __init__(self, equation: _Equation, log_q: np.ndarray, tolerance: float, surplus: int) -> None:
         self.equation = equation
-        self.moments: list[Moments] = []
+        self.moments: list[Moments | LSTMMoments] = []
         ensemble = equation.ensemble
         q = np.exp(log_q)
         variance = self._start(q)
         for group in (*equation.order, equation.unknown):
             std = np.sqrt(variance)
             index = len(ensemble.cell.state_names) + group
-            found = Moments(
-                ensemble.cell, index, ensemble.means, std.min(0), std.max(0), tolerance=tolerance, surplus=surplus
-            )
+            found: Moments | LSTMMoments
+            if has_factors(ensemble.cell, index):
+                found = LSTMMoments(index, ensemble.means, surplus=surplus, coarse=tolerance >= _COARSE)
+            else:
+                found = Moments(
+                    ensemble.cell, index, ensemble.means, std.min(0), std.max(0), tolerance=tolerance, surplus=surplus
+                )
             self.moments.append(found)
-            equation.feed(variance, group, found.second(std))
+            if group != equation.unknown:
+                equation.feed(variance, group, found.second(std))
 
     def _start(self, q: np.ndarray) -> np.ndarray:
         variance = np.tile(self.equation.ensemble.static_variance, (len(q), 1))

@@ -186,6 +186,12 @@ def _decide(cell: Cell, x: jax.Array) -> jax.Array:
     return jax.vmap(partial(_decided, cell))(x)
 
 
+@lru_cache(maxsize=256)
+def _compares(cell: Cell) -> bool:
+    """Whether the cell's formulas compare anything; a trace tells, without compiling."""
+    return jax.eval_shape(partial(_decided, cell), np.zeros(len(cell.preactivation_names))).size > 0
+
+
 def _branches(cell: Cell, x: np.ndarray) -> np.ndarray:
     """Signs of what decides the branches of many neurons, (n, comparisons)."""
     blocks = []
@@ -201,6 +207,8 @@ def _branches(cell: Cell, x: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=256)
 def _branching(cell: Cell, index: int, dims: tuple[int, ...]) -> np.ndarray:
     """Which pre-activations among `dims` decide each comparison, the others at their reference: (comparisons, dims)."""
+    if not _compares(cell):
+        return np.zeros((0, len(dims)), dtype=bool)
     rng = np.random.default_rng(54321)
     x = np.tile(np.asarray(separation(cell, index).reference), (_SAMPLES, 1))
     size = 10.0 ** rng.uniform(-1.0, 1.5, size=(2, _SAMPLES, len(dims)))
