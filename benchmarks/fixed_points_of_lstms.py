@@ -1,4 +1,4 @@
-"""Static states of LSTMs: by convolutions, as `gatefield.fixed_points` finds them, and on grids of all gates at once."""
+"""Static states of LSTMs: by convolutions, as `gatefield.fixed_points` has them, and on grids of all gates at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> None:
     ensemble = gf.Ensemble(gf.LSTM(), gain=dict.fromkeys(names, options.gain))
 
     def on_grids() -> list[float]:
-        with mock.patch("gatefield.phases.roots.has_factors", lambda *_: False):
+        with mock.patch("gatefield.phases.roots.has_factors", return_value=False):
             return [point.q for point in gf.fixed_points(ensemble)]
 
     def convolved() -> list[float]:
