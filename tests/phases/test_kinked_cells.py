@@ -36,7 +36,8 @@ def gate_square(mean: float, variance: float) -> float:
 
 
 def fixed(image: Any) -> float:
-    return float(brentq(lambda q: image(q) / q - 1.0, 1e-3, 1e3, xtol=1e-15))  # pyright: ignore[reportArgumentType]
+    find: Any = brentq
+    return float(find(lambda q: image(q) / q - 1.0, 1e-3, 1e3, xtol=1e-15))
 
 
 def only(ensemble: gf.Ensemble) -> Any:
@@ -87,7 +88,8 @@ def test_a_relu_lstm() -> None:
         opened = 1.0 + 2.0 * np.exp(variance / 2.0) + np.exp(2.0 * variance)  # E (1 − σ(f))^{-2}
         return gate_square(0.0, variance) ** 2 * opened * relu_square(0.5, variance)
 
-    assert root.q == pytest.approx(float(brentq(lambda q: image(q) - q, 1e-3, 1.0, xtol=1e-15)), rel=1e-9)
+    find: Any = brentq
+    assert root.q == pytest.approx(find(lambda q: image(q) - q, 1e-3, 1.0, xtol=1e-15), rel=1e-9)
 
 
 def test_kinks_that_run_across_preactivations_are_said() -> None:
