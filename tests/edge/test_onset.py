@@ -211,3 +211,11 @@ class TestCommand:
         assert "use one of variance" in gatefield("edge", "--figure", "chaos", "--output", "x.png").err
         assert "--output" in gatefield("edge", "--figure", "bias").err
         assert "gates" in gatefield("edge", "--gate", "reset=1").err
+
+
+def test_laws_far_from_the_edge_say_so() -> None:
+    assert edge.onset_law(2.5, 1.0).converged
+    assert "compared with networks up to 3 only" in edge.onset_law(8.0, 1.0).messages[0]
+    far = np.array([2.1, 2.5, 3.0, 5.0])
+    found = edge.critical_exponent(far.tolist(), gf.Estimate(far / 2.0 - 1.0, 0.0))
+    assert "cell gain 5" in found.messages[0]

@@ -186,6 +186,7 @@ def test_what_is_kept_and_held() -> None:
         ({"keep": "recurrent_weights"}, "are all equal, so they cannot be kept"),
         ({"target": {"slow_modes": 0.1}, "bias": {"forget": 1.0}}, "needs the bias of the forget gate free"),
         ({"target": {"spectral_radius": 0.3}}, "out of reach"),
+        ({"target": {"spectral_radius": 0.3}}, "factors tried, from"),
     ],
 )
 def test_one_line_says_what_to_do(options: dict[str, Any], message: str) -> None:

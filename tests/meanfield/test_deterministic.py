@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.optimize import brentq
+from scipy.special import erf
 from tests.all_cells import SHORT_RUN
 from tests.references import gauss, vanilla_variance
 
@@ -103,10 +104,15 @@ def test_mehlers_series_falls_short_by_less_than_it_says() -> None:
     assert 1e-3 < away < run.lyapunov_max.error / 0.25
 
 
-def test_kinks_widen_the_error() -> None:
-    """hard-tanh: E φ' is the share of neurons that are not saturated."""
-    value = field(gf.Vanilla(activation="hard_tanh"), 2.0, 100).lyapunov_max
-    assert abs(value.value - 0.2965729) < value.error < 0.1
+def test_kinks_are_between_panels() -> None:
+    """hard-tanh: E φ'² is the share of neurons that are not saturated, erf(1/√(2C))."""
+    run = field(gf.Vanilla(activation="hard_tanh"), 2.0, 100)
+    second = run.second_moment[-1]
+    std = 2.0 * np.sqrt(second)
+    inside, edge = erf(1.0 / (std * np.sqrt(2.0))), np.sqrt(2.0 / np.pi) / std * np.exp(-0.5 / std**2)
+    assert second == pytest.approx(std**2 * (inside - edge) + 1.0 - inside, rel=1e-12)
+    assert run.lyapunov_max.value == pytest.approx(0.5 * np.log(4.0 * inside), abs=1e-12)
+    assert abs(run.lyapunov_max.value - 0.2965729) < 1e-7
 
 
 # ---- GRU ----

@@ -469,3 +469,9 @@ print(json.dumps([peak, field.variance["h"].value, field.variance["h"].error]))
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         gf.mean_field(gf.Ensemble(gf.GRU()), **arguments)
+
+
+def test_a_constant_has_no_negative_variance() -> None:
+    for bias in (0.3, 1.7):
+        field = solve(gf.Ensemble(gf.GRU(), bias_mean={"candidate": bias, "update": 0.7, "reset": -1.3}))
+        assert all(0.0 <= v.value < 1e-25 for v in field.variance.values())

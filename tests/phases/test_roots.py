@@ -229,3 +229,10 @@ class TwoWorlds(gf.Cell):
 def test_a_state_that_no_source_determines_is_refused() -> None:
     with pytest.raises(ValueError, match="no single source determines the static state of TwoWorlds"):
         gf.fixed_points(gf.Ensemble(TwoWorlds(), gain={"x": 2.0, "y": 2.0}))
+
+
+def test_a_variable_that_does_not_vary_has_no_variance() -> None:
+    """Rounding of E u² − (E u)² is not a negative variance."""
+    for bias in (0.3, 1.7, -2.1, 11.0):
+        (root,) = gf.fixed_points(gf.Ensemble(gf.GRU(), bias_mean={"candidate": bias, "update": 0.7, "reset": -1.3}))
+        assert set(root.variance.values()) == {0.0}

@@ -7,9 +7,9 @@ with state s and pre-activations x_1..x_K is
 
 with V (`sources`) and F (`update`) applied neuron by neuron. A cell holds no weights and no gains.
 
-`cell` says what a cell is, `builtin` has those that come with gatefield, `tracing` what JAX finds out about one. An
-`ensemble` gives it gains, biases and `currents`; a `snapshot` is many neurons at one time with their local derivatives,
-wherever they come from; `regime` names what a run comes to.
+`cell` says what a cell is, `builtin` has those that come with gatefield, `tracing` what JAX finds out about one,
+`kinks` where a formula changes branch. An `ensemble` gives it gains, biases and `currents`; a `snapshot` is many
+neurons at one time with their local derivatives, wherever they come from; `regime` names what a run comes to.
 """
 
 from gatefield.public import face

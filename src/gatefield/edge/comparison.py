@@ -11,7 +11,7 @@ import numpy as np
 
 from gatefield.cells.ensemble import Ensemble
 from gatefield.chaos.largest import LargestExponent, lyapunov_max
-from gatefield.edge.onset import OnsetLaw, gate_gains, lstm, onset_law
+from gatefield.edge.onset import OnsetLaw, far_from_edge, gate_gains, lstm, onset_law
 from gatefield.edge.sompolinsky import Reduced, reduced
 from gatefield.networks.network import Network
 from gatefield.numerics.correlation import time_to_fall
@@ -281,5 +281,8 @@ def critical_exponent(gains: Sequence[float], values: Estimate) -> CriticalExpon
     spread = scale * np.sqrt(np.diagonal(covariance))
     prefactor = float(np.exp(found[0]))
     return CriticalExponent(
-        Estimate(float(found[1]), float(spread[1])), Estimate(prefactor, prefactor * float(spread[0])), chi2
+        Estimate(float(found[1]), float(spread[1])),
+        Estimate(prefactor, prefactor * float(spread[0])),
+        chi2,
+        messages=far_from_edge(gains),
     )

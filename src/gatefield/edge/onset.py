@@ -18,7 +18,7 @@ q = (ε/8)/cosh(ετ/√6), λ = ε²/4. Corrections are of relative order ε.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -35,6 +35,7 @@ from gatefield.results.result import Result
 from gatefield.running.arguments import at_least, known_names
 
 GATES = ("forget", "input", "output")
+COMPARED = 3.0  # largest cell gain at which laws near the edge were compared with networks
 CRITICAL = 2.0  # cell gain at which the zero state loses stability [CKS Cor. 11; EOC §2.3 g_c]
 
 
@@ -106,6 +107,14 @@ def _scale(quadratic: float, second_moment: float) -> float:
     return 0.5 * np.sqrt(quadratic * second_moment / 3.0)
 
 
+def far_from_edge(gains: Iterable[float]) -> tuple[str, ...]:
+    """What to say where a law of small ε = gain/2 − 1 is used beyond the gains at which networks were compared."""
+    largest = max(gains)
+    if largest <= COMPARED:
+        return ()
+    return (f"cell gain {largest:g}: the law of ε = gain/2 − 1 ≪ 1 was compared with networks up to {COMPARED:g} only",)
+
+
 def onset_law(gain: float, gates: Mapping[str, float] | float) -> OnsetLaw:
     """An LSTM's chaotic state just above cell gain 2, to leading order.
 
@@ -129,7 +138,9 @@ def onset_law(gain: float, gates: Mapping[str, float] | float) -> OnsetLaw:
     else:
         exponent = epsilon**2 / 4.0 if moment >= 0.0 else float("nan")
         half = np.arccosh(2.0) * np.sqrt(6.0) / epsilon if moment > 0.0 else float("nan")
-    return OnsetLaw(gain, a, stiffness, quadratic, float(moment), float(exponent), float(half))
+    return OnsetLaw(
+        gain, a, stiffness, quadratic, float(moment), float(exponent), float(half), messages=far_from_edge([gain])
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -238,7 +249,7 @@ def bias_critical_gain(
 
     @cache
     def static(gain: float) -> FixedPoint:
-        """The static state that strong activity leads to; it takes seconds."""
+        """The static state that strong activity leads to."""
         biased = lstm(gain, gain if gates is None else gates, bias_var=dict.fromkeys(names, sigma**2))
         return fixed_points(biased)[-1]
 

@@ -400,10 +400,17 @@ def _message(found: Crossing, aim: Target, name: str) -> str:
     known = [y for _, y in found.tried if np.isfinite(y)]
     if found.reached:
         return ""
+    what, where = "factors", [float(np.exp(x)) for x, _ in found.tried]
+    if aim.kind == "slow_modes":
+        what, where = "biases of the holding gate", [x for x, _ in found.tried]
     if not known or max(known) < 0.0 or min(known) > 0.0:
         side = "above" if known and min(known) > 0.0 else "below"
         raise ValueError(
             f"layer {name!r}: target {aim} is out of reach, the {aim.quantity} stays {side} it at all of "
-            f"{len(found.tried)} factors tried; hold fewer gains, give other biases, or another target"
+            f"{len(found.tried)} {what} tried, from {min(where):.3g} to {max(where):.3g}; "
+            "hold fewer gains, give other biases, or another target"
         )
-    return f"Missed by {abs(found.value):.2g}: the quantity jumps there; give longer inputs or a larger layer."
+    return (
+        f"Missed by {abs(found.value):.2g} at {what} from {min(where):.3g} to {max(where):.3g}: the quantity jumps "
+        "there; give longer inputs or a larger layer."
+    )

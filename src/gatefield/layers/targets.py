@@ -196,5 +196,7 @@ def mean_field_factor(ensemble: Ensemble, free: tuple[str, ...], target: Target,
     x, y = np.array([point for point in near if np.isfinite(point[1])]).reshape(-1, 2).T
     slope = float(np.polyfit(x, y, 1)[0]) if len(x) > 1 else float("nan")
     if not found.reached:
-        return Prediction(float("nan"), route, slope, messages=(_NOWHERE,))
+        factors = np.exp([x for x, _ in found.tried])
+        sought = f"sought at factors from {factors.min():.3g} to {factors.max():.3g}: {_NOWHERE}"
+        return Prediction(float("nan"), route, slope, messages=(sought,))
     return Prediction(float(np.exp(found.at)), route, slope)

@@ -13,8 +13,8 @@ rate at which it grows is the largest Lyapunov exponent (Sompolinsky, Crisanti &
 
 Averages of two jointly Gaussian values are Mehler's series Σ_n c_n(s) c_n(s') ρ^n, with c_n the coefficients of
 f(m + s g) in normalised Hermite polynomials, by quadrature. After 160 terms, what they leave of E f² counts as one
-more, which is felt at large deviations s together with correlations near 1. φ should be smooth: a kink costs C three
-digits, and the exponent two. `inaccuracy` says what both do to the exponent.
+more, which is felt at large deviations s together with correlations near 1. Where φ has kinks they are between panels
+of the quadrature, but the series falls slowly. `inaccuracy` says what that does to the exponent.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from scipy.special import expit
 from gatefield.cells.builtin import GRU, Leaky, Vanilla
 from gatefield.cells.cell import ActivatedCell
 from gatefield.cells.ensemble import Ensemble, repr_cell
+from gatefield.cells.kinks import activation_kinks
 from gatefield.numerics.estimates import Estimate
 from gatefield.numerics.quadrature import gaussian_nodes
 from gatefield.results.description import Description, Quantity
@@ -121,7 +122,8 @@ def deterministic_mean_field(
     """
     family = _family(ensemble)
     steps, initial = whole("steps", steps, 2), at_least("initial", initial, 0.0)
-    source = _Process(ensemble, family.source, steps, family.functions[: 1 + tangent])
+    breaks = activation_kinks(ensemble.cell.activation)  # pyright: ignore[reportAttributeAccessIssue]
+    source = _Process(ensemble, family.source, steps, family.functions[: 1 + tangent], breaks)
     reset = _Process(ensemble, family.reset, steps, (expit, _expit_slope)[: 1 + tangent]) if family.reset else None
     opening = ensemble.gain[family.reset] ** 2 if family.reset else 0.0
     state, perturbation = _Filter(family.keep, steps, initial**2), _Filter(family.keep, steps, 1.0)
@@ -247,8 +249,16 @@ class _Filter:
 class _Process:
     """E[f(x(t)) f(x(t'))] of one pre-activation, for some functions f, as its covariance grows row by row."""
 
-    def __init__(self, ensemble: Ensemble, name: str, steps: int, functions: Sequence[Function]) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        name: str,
+        steps: int,
+        functions: Sequence[Function],
+        breaks: Sequence[float] = (),
+    ) -> None:
         k = ensemble.names.index(name)
+        self.breaks = breaks
         self.mean, self.static = float(ensemble.means[k]), float(ensemble.static_variance[k])
         self.functions = functions
         self.std = np.zeros(steps)
@@ -262,7 +272,7 @@ class _Process:
         t = self.rows
         covariance = covariance + self.static
         self.std[t] = np.sqrt(covariance[-1])
-        x, weights = gaussian_nodes(np.array(self.mean), self.std[t])
+        x, weights = gaussian_nodes(np.array(self.mean), self.std[t], breaks=self.breaks)
         hermite = _hermite((x - self.mean) / max(self.std[t], 1e-300))
         scale = self.std[t] * self.std[: t + 1]
         correlation = np.where(scale > 0.0, covariance / np.where(scale > 0.0, scale, 1.0), 0.0)

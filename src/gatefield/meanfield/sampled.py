@@ -231,7 +231,8 @@ def _statistics(cell: Cell, states: jax.Array, xs: jax.Array, before: jax.Array,
     return {
         "history": jnp.mean(states**2, axis=1),
         "motion": motion,
-        "mean": jnp.mean(window, axis=(0, 1)),
+        "mean": (mean := jnp.mean(window, axis=(0, 1))),
+        "variance": jnp.mean((window - mean) ** 2, axis=(0, 1)),  # of differences: it is never negative
         "autocorrelation": jnp.stack([lag_averages(window[:, :, u]) for u in range(window.shape[2])]),
         "response_mean": jnp.array([jnp.mean(r) for r in responses.values()]),
         "response_autocorrelation": jnp.array([lag_averages(r) for r in responses.values()]),
@@ -246,7 +247,6 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
     batches, size = runs["last_state"].shape[:2]
     correlation = {n: from_batches(runs["autocorrelation"][:, i]) for i, n in enumerate(names)}
     responses = list(cell.responses(dict.fromkeys(cell.preactivation_names, 0.0)))
-    central = runs["autocorrelation"][:, :, 0] - runs["mean"] ** 2
     energy = runs["history"].sum(axis=2)
     regime, message = classify(ensemble, energy.mean(axis=0), runs["motion"].sum(axis=2).mean(axis=0), start)
     drift = _drift(energy, start)
@@ -260,7 +260,7 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
         seed=seed,
         window=(start, steps),
         mean={n: from_batches(runs["mean"][:, i]) for i, n in enumerate(names)},
-        variance={n: from_batches(central[:, i]) for i, n in enumerate(names)},
+        variance={n: from_batches(runs["variance"][:, i]) for i, n in enumerate(names)},
         autocorrelation=correlation,
         lags=np.arange(runs["autocorrelation"].shape[2]),
         history={n: from_batches(runs["history"][:, :, i]) for i, n in enumerate(cell.state_names)},

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+_ROUNDING = 1e-16
+_SMALLEST_POWER, _LARGEST_POWER = -4, 7  # of ten, between which numbers are written out
 _ONE_SIGMA = 0.8413447460685429  # of a Gaussian, up to one standard deviation
 
 
@@ -43,13 +45,25 @@ def plain(value: Any) -> Any:
 
 
 def format_with_error(value: float, error: float) -> str:
-    """The value to the digits that its error leaves, such as 0.395 ± 0.002."""
-    if not np.isfinite(error) or error <= 1e-7 * abs(value):
+    """The value to the digits that its error leaves, two of the error's, such as 0.3950 ± 0.0020.
+
+    Without a known error, or one below rounding, six digits. Powers of ten stand behind the bracket, (1.20 ± 0.31)e-09.
+    """
+    if not np.isfinite(value) or not np.isfinite(error) or error <= _ROUNDING * abs(value):
         return f"{value:.6g}"
-    digits = max(0, 1 - int(np.floor(np.log10(error))))
-    if digits > 6:
-        return f"{value:.3g} ± {error:.1g}"
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    digits = 1 - int(np.floor(np.log10(error)))
+    power = int(np.floor(np.log10(max(abs(value), error))))
+    if _SMALLEST_POWER <= power < _LARGEST_POWER:
+        shown = [f"{round(v, digits):.{max(0, digits)}f}" for v in (value, error)]
+        return " ± ".join(shown)
+    digits = max(0, digits + power)
+    return f"({_scaled(value, power):.{digits}f} ± {_scaled(error, power):.{digits}f})e{power:+03d}"
+
+
+def _scaled(value: float, power: int) -> float:
+    """value/10^power; in two steps, for 10^power itself may not be a float."""
+    half = power // 2
+    return value / 10.0**half / 10.0 ** (power - half)
 
 
 def stacked(estimates: Iterable[Estimate]) -> Estimate:

@@ -336,8 +336,13 @@ class PinchingExponent(Result):
     ensemble: Ensemble
 
     def radius_excess(self, update_gain: float) -> float:
-        """ρ(J) − 1 at large a_z: e^{−1} e^{−c √C_h a_z}; that of [CKS 97] lacks the gate's transition layer."""
-        return float(np.exp(-1.0 - self.c * np.sqrt(self.second_moment) * positive("update_gain", update_gain)))
+        """ρ(J) − 1 at large a_z: e^{−1} e^{−c √C_h a_z}; that of [CKS 97] lacks the gate's transition layer.
+
+        A variance v_z of the update gate's biases makes √(a_z² C_h + v_z) of the deviation a_z √C_h.
+        """
+        gain, spread = positive("update_gain", update_gain), float(self.ensemble.static_variance[0])
+        open_end = self.c - self.beta / np.sqrt(self.second_moment)  # √2 erf^{-1}(2/ρ_0² − 1)
+        return float(np.exp(-1.0 - self.beta * gain - open_end * np.sqrt(gain**2 * self.second_moment + spread)))
 
     def description(self) -> Description:
         return Description(
@@ -362,7 +367,10 @@ def pinching_exponent(point: FixedPoint, *, beta: float | None = None) -> Pinchi
     """
     gain, moment = _gru_gain(point), point.second_moment["h"]
     if beta is None:
-        beta = float(point.ensemble.means[0]) / gain if gain > 0.0 else 0.0
+        mean = float(point.ensemble.means[0])
+        if gain == 0.0 and mean != 0.0:
+            raise ValueError(f"gain['update']=0 leaves b_z/a_z at b_z={mean:g} without a value; give beta")
+        beta = mean / gain if gain > 0.0 else 0.0
     if moment <= 0.0 or point.shaping <= 1.0:
         raise ValueError(
             f"pinching needs a non-zero fixed point with ρ_0 > 1; C_h = {moment:g}, ρ_0 = {point.shaping:g}"

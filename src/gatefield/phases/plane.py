@@ -16,13 +16,13 @@ from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.tracing import structure
 from gatefield.numerics.quadrature import FixedNodes
 from gatefield.phases.roots import resolution
-from gatefield.phases.static import evaluate, separation
+from gatefield.phases.static import crossing, evaluate, kinks, separation
 from gatefield.running.arguments import known_names
 
 _SMALLEST_STD = 1e-4
 _PER_DECADE = 12
+_LARGEST = 1e4  # standard deviation
 _TABLE = np.linspace(np.log(2e-5), np.log(1e4), 1000)
-_LINE = FixedNodes(scale=1e-4, largest=1e4, step=0.12)
 _GRID_STEP = 0.15
 _GRID_SCALE = 1e-3  # an LSTM turns on y = e^{-f}: what is small counts
 _GRID_LARGEST = 1.45  # of √q; tanh keeps it below 1
@@ -54,7 +54,7 @@ class _Averages:
         value, slope = np.asarray(scale**2), np.asarray(0.0)
         for dims in parts:
             (k,) = dims
-            mean, change = _LINE.average(self._values(index, dims) ** 2, std[k])
+            mean, change = self._line(index, k).average(self._values(index, dims) ** 2, std[k])
             value, slope = value * mean / scale**2, slope + change / np.maximum(mean, 1e-300) * slopes[k]
         return value, slope
 
@@ -67,12 +67,15 @@ class _Averages:
         return found.factors, found.value
 
     def _values(self, index: int, dims: tuple[int, ...]) -> np.ndarray:
-        nodes = _LINE if len(dims) == 1 else self.grid
+        nodes = self._line(index, dims[0]) if len(dims) == 1 else self.grid
         return _factor(self.cell, index, dims, tuple(self.means[list(dims)]), nodes)
+
+    def _line(self, index: int, k: int) -> FixedNodes:
+        return _line(self.cell, index, k, float(self.means[k]))
 
     def _along(self, index: int, k: int, std: np.ndarray) -> np.ndarray:
         if self.exact:
-            return _LINE.average(self._values(index, (k,)) ** 2, std)[0]
+            return self._line(index, k).average(self._values(index, (k,)) ** 2, std)[0]
         return _table(self.cell, index, k, float(self.means[k]))(std)
 
     def _over(self, index: int, dims: tuple[int, ...], std: Sequence[np.ndarray]) -> np.ndarray:
@@ -113,6 +116,17 @@ def _contract(values: np.ndarray, axis: int, weights: np.ndarray) -> np.ndarray:
     )
 
 
+@lru_cache(maxsize=256)
+def _line(cell: Cell, index: int, k: int, mean: float) -> FixedNodes:
+    """Nodes about the mean of a factor of one pre-activation, its kinks between panels."""
+    return _nodes(tuple(at - mean for at in kinks(cell, index, (k,), k, _LARGEST)))
+
+
+@lru_cache(maxsize=64)
+def _nodes(breaks: tuple[float, ...]) -> FixedNodes:
+    return FixedNodes(scale=1e-4, largest=_LARGEST, step=0.12, breaks=breaks)
+
+
 @lru_cache(maxsize=16)
 def _grid(largest: float) -> FixedNodes:
     return FixedNodes(scale=_GRID_SCALE, largest=largest, step=_GRID_STEP)
@@ -131,10 +145,11 @@ def _factor(cell: Cell, index: int, dims: tuple[int, ...], means: tuple[float, .
 @lru_cache(maxsize=256)
 def _table(cell: Cell, index: int, k: int, mean: float) -> Callable[[np.ndarray], np.ndarray]:
     """E f² of a one-dimensional factor against the standard deviation: a quintic spline of logarithms."""
-    square = _factor(cell, index, (k,), (mean,), _LINE) ** 2
+    line = _line(cell, index, k, mean)
+    square = _factor(cell, index, (k,), (mean,), line) ** 2
     if not square.any():
         return np.zeros_like
-    logs = np.log(_LINE.average(square, np.exp(_TABLE))[0])
+    logs = np.log(line.average(square, np.exp(_TABLE))[0])
     spline = make_interp_spline(_TABLE, logs, k=5)
     start = np.round((logs[1] - logs[0]) / (_TABLE[1] - _TABLE[0]))  # 0, or 2 where the factor vanishes at the mean
 
@@ -366,6 +381,12 @@ def plane_of(ensemble: Ensemble, name_x: str, name_y: str, highest: float, *, ex
     known_names("gain_y", [name_y], tuple(names), type(ensemble.cell).__name__)
     if name_x == name_y:
         raise ValueError(f"gain_x and gain_y are both {name_x!r}; give two different pre-activations")
+    first = len(ensemble.cell.state_names)
+    if any(crossing(ensemble.cell, first + g) for g in range(len(structure(ensemble.cell).groups))):
+        raise ValueError(
+            f"kinks of {repr_cell(ensemble.cell)} run across several pre-activations, beyond the diagram's quadrature; "
+            "use fixed_points at single gains, or a smooth activation"
+        )
     return Plane(ensemble, name_x, name_y, highest, exact)
 
 

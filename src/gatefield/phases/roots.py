@@ -21,7 +21,8 @@ from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import structure
 from gatefield.numerics.estimates import Estimate
-from gatefield.phases.static import Moments, evaluate_states, moments, separation
+from gatefield.phases.lstm_factors import LSTMMoments, has_factors
+from gatefield.phases.static import Moments, crossing, evaluate_states, moments, separation
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import positive
@@ -35,6 +36,7 @@ _ROUNDING = 1e-8
 _SAME = 1e-12
 _COARSE, _FINE = 1e-5, 1e-12  # relative errors
 _SOLVED = 1e-6  # residual
+_NO_VARIANCE = 1e-13  # of the second moment
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -239,7 +241,7 @@ class _Equation:
         at = np.array([np.log(max(q, 1e-300))])
         variance = self.window(at, _FINE).variances(np.array([q]))[0][0]
         std = np.sqrt(variance)
-        states = [moments(cell, d, ensemble.means, std) for d in range(len(cell.state_names))]
+        states = [_both(cell, d, ensemble.means, std) for d in range(len(cell.state_names))]
         first = dict(zip(cell.state_names, (m for m, _ in states), strict=True)) | dict(
             zip(ensemble.names, ensemble.means.tolist(), strict=True)
         )
@@ -252,12 +254,23 @@ class _Equation:
             ensemble=ensemble,
             q=q,
             mean=first,
-            variance={n: second[n] - first[n] ** 2 for n in first},
+            variance={n: _central(second[n], first[n]) for n in first}
+            | dict(zip(ensemble.names, variance.tolist(), strict=True)),
             second_moment=second,
             shaping=_shaping(transfer),
             growth=_growth(transfer),
             residual=residual,
-            messages=unresolved(residual),
+            messages=unresolved(residual) + (self._across if q > 0.0 else ()),
+        )
+
+    @cached_property
+    def _across(self) -> tuple[str, ...]:
+        """What kinks leave that run across pre-activations."""
+        if not any(crossing(self.cell, index) for index in range(len(self.cell.state_names) + len(self.groups))):
+            return ()
+        return (
+            f"kinks of {repr_cell(self.cell)} run across several pre-activations: averages hold to about 1e-3, "
+            "shaping and growth to 1e-2",
         )
 
     def _transfer(self, std: np.ndarray) -> np.ndarray:
@@ -270,11 +283,24 @@ class _Equation:
             for h, group in enumerate(self.groups):
                 for k in group.members:
                     if self.ensemble.gains[k] > 0.0:
-                        square = moments(
-                            self.cell, start + g * count + k, self.ensemble.means, std, tolerance=tolerance
-                        )[1]
+                        index = start + g * count + k
+                        square = _both(self.cell, index, self.ensemble.means, std, tolerance)[1]
                         transfer[g, h] += self.ensemble.gains[k] ** 2 * square
         return transfer
+
+
+def _both(cell: Cell, index: int, mean: np.ndarray, std: np.ndarray, tolerance: float = 1e-10) -> tuple[float, float]:
+    """E u and E u² of a quantity."""
+    if has_factors(cell, index):
+        found = LSTMMoments(index, mean)
+        return float(found.first(std[None])[0]), float(found.second(std[None])[0])
+    return moments(cell, index, mean, std, tolerance=tolerance)
+
+
+def _central(second: float, first: float) -> float:
+    """E u² − (E u)²; 0 where only rounding of the two is left, as for a variable without variance."""
+    central = second - first**2
+    return 0.0 if central <= _NO_VARIANCE * second else central
 
 
 def unresolved(residual: float) -> tuple[str, ...]:
@@ -300,18 +326,23 @@ class _Window:
 
     def __init__(self, equation: _Equation, log_q: np.ndarray, tolerance: float, surplus: int) -> None:
         self.equation = equation
-        self.moments: list[Moments] = []
+        self.moments: list[Moments | LSTMMoments] = []
         ensemble = equation.ensemble
         q = np.exp(log_q)
         variance = self._start(q)
         for group in (*equation.order, equation.unknown):
             std = np.sqrt(variance)
             index = len(ensemble.cell.state_names) + group
-            found = Moments(
-                ensemble.cell, index, ensemble.means, std.min(0), std.max(0), tolerance=tolerance, surplus=surplus
-            )
+            found: Moments | LSTMMoments
+            if has_factors(ensemble.cell, index):
+                found = LSTMMoments(index, ensemble.means, surplus=surplus, coarse=tolerance >= _COARSE)
+            else:
+                found = Moments(
+                    ensemble.cell, index, ensemble.means, std.min(0), std.max(0), tolerance=tolerance, surplus=surplus
+                )
             self.moments.append(found)
-            equation.feed(variance, group, found.second(std))
+            if group != equation.unknown:
+                equation.feed(variance, group, found.second(std))
 
     def _start(self, q: np.ndarray) -> np.ndarray:
         variance = np.tile(self.equation.ensemble.static_variance, (len(q), 1))

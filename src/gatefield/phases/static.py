@@ -7,8 +7,11 @@ it, and one that is a product of factors (σ(o) times a function of f, i, y) is 
 found by evaluating the cell at probe points.
 
 The nodes of a factor are fixed for a range of standard deviations, so that the cell is evaluated once; each standard
-deviation then has weights of its own. How dense they are, how far they reach and how closely they crowd about zero
-(where an LSTM's neurons with an open forget gate switch within |y| < e^{-f}) is found by refining each in turn.
+deviation then has weights of its own. Where the quantity has kinks in one pre-activation they are Gauss's in panels
+between the kinks, else those of the trapezoidal rule. Kinks that run across several pre-activations, as those of a
+hard-tanh LSTM's h, leave errors; `crossing` tells. How dense nodes are, how far they reach and how closely they crowd
+about zero (where an LSTM's neurons with an open forget gate switch within |y| < e^{-f}) is found by refining each in
+turn.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gatefield.cells.cell import Cell
+from gatefield.cells.kinks import changes, deciding_signs
 from gatefield.cells.tracing import next_state, source_values, structure
+from gatefield.numerics.quadrature import panels
 
 _NEWTON_STEPS = 12
 _PROBES = 5
@@ -33,6 +38,10 @@ _UNRESOLVED = 1e-12  # of 1 − F_s, which then has four digits
 _NEGLIGIBLE = 1e-8
 _MOST_POINTS = 4_000_000
 _ROUNDS = 24
+_STRETCH = 10  # steps of the trapezoidal rule that a panel of 16 nodes takes the place of
+_KINKS_WITHIN = 50.0  # standard deviations, at least as many units
+_SAMPLES = 4000  # neurons among which kinks that cross pre-activations are sought
+_ACROSS = 1e-5  # the tolerance there, as more nodes help little
 _PER_STD = 1.2  # nodes per standard deviation: the trapezoidal rule's error is then exp(−2π² 1.2²) = 4e-13
 
 
@@ -166,6 +175,82 @@ def separation(cell: Cell, index: int) -> Separation:
     return Separation(factors, tuple(base[best]), float(at[best]))
 
 
+def _decided(cell: Cell, x: jax.Array) -> jax.Array:
+    """Signs of what decides the cell's branches at rest."""
+    s = static_state(cell, x)
+    return deciding_signs(lambda s, x: (next_state(cell, s, x), source_values(cell, s, x)), s, x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decide(cell: Cell, x: jax.Array) -> jax.Array:
+    return jax.vmap(partial(_decided, cell))(x)
+
+
+@lru_cache(maxsize=256)
+def _compares(cell: Cell) -> bool:
+    """Whether the cell's formulas compare anything; a trace tells, without compiling."""
+    return jax.eval_shape(partial(_decided, cell), np.zeros(len(cell.preactivation_names))).size > 0
+
+
+def _branches(cell: Cell, x: np.ndarray) -> np.ndarray:
+    """Signs of what decides the branches of many neurons, (n, comparisons)."""
+    blocks = []
+    with jax.enable_x64(True):
+        for start in range(0, len(x), _BLOCK):
+            block = x[start : start + _BLOCK]
+            full = np.zeros((_BLOCK, x.shape[1]))
+            full[: len(block)] = block
+            blocks.append(np.asarray(_decide(cell, full))[: len(block)])
+    return np.concatenate(blocks)
+
+
+@lru_cache(maxsize=256)
+def _branching(cell: Cell, index: int, dims: tuple[int, ...]) -> np.ndarray:
+    """Which pre-activations among `dims` decide each comparison, the others at their reference: (comparisons, dims)."""
+    if not _compares(cell):
+        return np.zeros((0, len(dims)), dtype=bool)
+    rng = np.random.default_rng(54321)
+    x = np.tile(np.asarray(separation(cell, index).reference), (_SAMPLES, 1))
+    size = 10.0 ** rng.uniform(-1.0, 1.5, size=(2, _SAMPLES, len(dims)))
+    here, there = size * rng.normal(size=size.shape)
+    x[:, dims] = here
+    at = _branches(cell, x)
+    decides = []
+    for axis, k in enumerate(dims):
+        moved = x.copy()
+        moved[:, k] = there[:, axis]
+        decides.append((_branches(cell, moved) != at).any(axis=0))
+    return np.stack(decides, axis=1)
+
+
+def kinks(cell: Cell, index: int, dims: tuple[int, ...], k: int, within: float) -> tuple[float, ...]:
+    """Where the factor over `dims` of a quantity has kinks along x_k, whatever its other pre-activations are."""
+    decides = _branching(cell, index, dims)
+    alone = decides[:, dims.index(k)] & (decides.sum(axis=1) == 1)
+    return _along(cell, index, k, tuple(np.nonzero(alone)[0].tolist()), within) if alone.any() else ()
+
+
+@lru_cache(maxsize=512)
+def _along(cell: Cell, index: int, k: int, which: tuple[int, ...], within: float) -> tuple[float, ...]:
+    reference = np.asarray(separation(cell, index).reference)
+
+    def signs(values: np.ndarray) -> np.ndarray:
+        x = np.tile(reference, (len(values), 1))
+        x[:, k] = values
+        return _branches(cell, x)[:, list(which)]
+
+    return changes(signs, within)
+
+
+def crossing(cell: Cell, index: int) -> bool:
+    """Whether a quantity has kinks that run across several pre-activations, which no panels can follow."""
+    return any(
+        bool((_branching(cell, index, dims).sum(axis=1) > 1).any())
+        for dims in separation(cell, index).factors
+        if len(dims) > 1
+    )
+
+
 def evaluate_states(cell: Cell, x: np.ndarray) -> np.ndarray:
     """Static states of many neurons: x (n, K) → (n, D)."""
     return np.stack([evaluate(cell, d, x) for d in range(len(cell.state_names))], axis=1)
@@ -269,6 +354,10 @@ class _Factor:
         self.cell, self.index, self.dims = cell, index, dims
         self.mean, self.low, self.high = mean, low, high
         self.ends = np.stack([low, high]) if np.any(low < high) else low[None]
+        reach = np.abs(mean) + _KINKS_WITHIN * np.maximum(1.0, high)
+        within = 2.0 ** np.ceil(np.log2(reach))  # few different ones
+        self.kinks = [kinks(cell, index, dims, k, float(w)) for k, w in zip(dims, within, strict=True)]
+        self.crosses = len(dims) > 1 and crossing(cell, index)
         self.axes: list[tuple[np.ndarray, np.ndarray]] = []
         self.values = np.empty(0)
 
@@ -279,7 +368,7 @@ class _Factor:
         for _ in range(_ROUNDS):
             settled = True
             for k in live:
-                finer = self._refined(spreads, k, tolerance)
+                finer = self._refined(spreads, k, max(tolerance, _ACROSS) if self.crosses else tolerance)
                 settled = settled and finer == spreads[k]
                 spreads[k] = finer
             if settled or prod(len(axis[0]) for axis in self._axes(spreads)) > _MOST_POINTS // 2:
@@ -340,8 +429,8 @@ class _Factor:
 
     def _axes(self, spreads: list[_Spread]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [
-            _nodes(float(m), float(a), float(b), spread)
-            for m, a, b, spread in zip(self.mean, self.low, self.high, spreads, strict=True)
+            _nodes(float(m), float(a), float(b), spread, at)
+            for m, a, b, spread, at in zip(self.mean, self.low, self.high, spreads, self.kinks, strict=True)
         ]
 
     def _on(self, axes: list[tuple[np.ndarray, np.ndarray]], index: int | None = None) -> np.ndarray:
@@ -357,15 +446,18 @@ class _Factor:
         """Weights of each axis' nodes at each standard deviation: (n, nodes)."""
         weights = []
         for (nodes, spacing), mean, s in zip(axes, self.mean, std.T, strict=True):
-            z = (nodes - mean) / np.maximum(s, 1e-300)[:, None]
-            w = spacing * np.exp(-0.5 * z * z) if len(nodes) > 1 else np.ones_like(z)
+            z = np.abs(nodes - mean) / np.maximum(s, 1e-300)[:, None]
+            nearest = z.min(axis=1, keepdims=True)  # takes all where the deviation is 0
+            w = spacing * np.exp(-0.5 * (z - nearest) * (z + nearest))
             weights.append(w / w.sum(axis=1, keepdims=True))
         return weights
 
 
 @lru_cache(maxsize=1024)
-def _nodes(mean: float, low: float, high: float, spread: _Spread) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes x and their spacing dx/dt for standard deviations from low to high."""
+def _nodes(
+    mean: float, low: float, high: float, spread: _Spread, breaks: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes x and what each stands for, the spacing dx/dt, for standard deviations from low to high."""
     if high == 0.0:
         return np.array([mean]), np.ones(1)
     scale = low / (_PER_STD * spread.step)
@@ -382,7 +474,9 @@ def _nodes(mean: float, low: float, high: float, spread: _Spread) -> tuple[np.nd
         return 1.0 / np.hypot(x - mean, scale) + focus + 1.0 / width
 
     first, last = position(mean + spread.reach * high * np.array([-1.0, 1.0]))
-    t = spread.step * np.arange(np.floor(first / spread.step), np.ceil(last / spread.step) + 1)
+    t, measure = spread.step * np.arange(np.floor(first / spread.step), np.ceil(last / spread.step) + 1), 1.0
+    if breaks:
+        t, measure = panels(first, last, _STRETCH * spread.step, position(np.array(breaks)).tolist())
     below, above = mean + 2.0 * (spread.reach * high + scale) * np.array([[-1.0], [1.0]]) * np.ones(len(t))
     for _ in range(60):
         middle = 0.5 * (below + above)
@@ -391,7 +485,7 @@ def _nodes(mean: float, low: float, high: float, spread: _Spread) -> tuple[np.nd
     x = 0.5 * (below + above)
     for _ in range(3):  # close to the mean, bisection leaves the last digits
         x = x + (t - position(x)) / density(x)
-    return x, 1.0 / density(x)
+    return x, measure / density(x)
 
 
 def _contracted(values: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:

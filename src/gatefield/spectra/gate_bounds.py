@@ -210,8 +210,8 @@ def forget_gate_growth(ensemble: Ensemble, snapshot: Snapshot, *, variance: floa
         raise ValueError(f"snapshot is of {repr_cell(snapshot.cell)}, the ensemble of {repr_cell(ensemble.cell)}")
     gain = positive("gain['forget']", ensemble.gain["forget"])
     f = _preactivation(ensemble, "forget", positive("variance", variance))
-    if f.mean != 0.0 or ensemble.bias_var["forget"] > 0.0:
-        raise ValueError("bias_mean['forget'] and bias_var['forget'] must be 0 for this limit")
+    if f.mean != 0.0 or ensemble.static_variance[ensemble.names.index("forget")] > 0.0:
+        raise ValueError("bias_mean['forget'], bias_var['forget'] and current['forget'] must be 0 for this limit")
     carried = np.mean(snapshot.derivatives.f_x[:, 1, 0] ** 2)  # ∂h/∂x_f = o φ'(c_t) f' c_{t−1}
     weight = np.mean((expit(snapshot.preactivations[:, 0]) * expit(-snapshot.preactivations[:, 0])) ** 2)
     return float(gain**2 * carried / weight / (6.0 * f.std * np.sqrt(2.0 * np.pi)))

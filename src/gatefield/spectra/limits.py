@@ -19,6 +19,7 @@ from scipy.special import erfc, expit, ndtr
 from gatefield.cells.builtin import GRU, LSTM
 from gatefield.cells.cell import ActivatedCell, hard_tanh
 from gatefield.cells.ensemble import Ensemble, repr_cell
+from gatefield.cells.kinks import activation_kinks
 from gatefield.cells.snapshot import Snapshot
 from gatefield.numerics.quadrature import expectation, gaussian_nodes
 from gatefield.results.description import Description, Quantity
@@ -306,9 +307,9 @@ def _check_gru(ensemble: Ensemble) -> None:
 
 def _mean_square_slope(cell: Any, mean: float, std: float) -> float:
     """E φ'(y)² for Gaussian y."""
-    if cell.activation is hard_tanh:  # quadrature is slow at its corners
+    if cell.activation is hard_tanh:
         return _in_linear_part(mean, std)
-    y, weights = gaussian_nodes(np.asarray(mean), np.asarray(std))
+    y, weights = gaussian_nodes(np.asarray(mean), np.asarray(std), breaks=activation_kinks(cell.activation))
     return float(expectation(_slope(cell, y) ** 2, weights))
 
 
