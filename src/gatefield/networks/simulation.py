@@ -60,7 +60,7 @@ class Simulation(Result):
         return from_batches([np.count_nonzero(np.abs(e - center) < radius) / self.size for e in self.eigenvalues])
 
     def autocorrelation_time(self, name: str) -> Estimate:
-        """Lag at which the centred autocorrelation of `name` has fallen to 1/e; infinite beyond `lags` or if periodic."""
+        """Lag at which `name`'s centred autocorrelation has fallen to 1/e; infinite beyond `lags`, or if periodic."""
         known_names("name", [name], tuple(self.autocorrelation), "the simulation")
         if self.regime == "quiescent":
             return Estimate(float("nan"), float("nan"))
