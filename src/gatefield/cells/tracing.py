@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from gatefield.cells.cell import Cell, Values
+
+_PROBES = 48  # of derivatives
 
 
 def next_state(cell: Cell, s: jax.Array, x: jax.Array) -> jax.Array:
@@ -41,6 +44,36 @@ def local_derivatives(cell: Cell, s: jax.Array, x: jax.Array) -> tuple[jax.Array
     v = jax.jacfwd(partial(source_values, cell), argnums=(0, 1))
     (f_s, f_x), (v_s, v_x) = jax.vmap(f)(s, x), jax.vmap(v)(s, x)
     return f_s, f_x, v_s, v_x
+
+
+@lru_cache(maxsize=256)
+def affine_in_state(cell: Cell) -> bool:
+    """Whether the update is affine in each state, or in those that depend on each other together, the rest given."""
+    count, size = len(cell.state_names), len(cell.preactivation_names)
+    rng = np.random.default_rng(7)
+    scale = np.array([0.1, 1.0, 10.0])[np.arange(_PROBES) % 3, None]
+    s, other = scale * rng.normal(size=(2, _PROBES, count))
+    x = scale[rng.permutation(_PROBES)] * rng.normal(size=(_PROBES, size))
+    here = _slopes(cell, s, x)
+    linked = np.any(here != 0.0, axis=0)
+    for members in _loops(linked):
+        moved = s.copy()
+        moved[:, members] = other[:, members]
+        block = np.s_[:, np.array(members)[:, None], np.array(members)]
+        if not np.allclose(here[block], _slopes(cell, moved, x)[block], rtol=1e-12, atol=1e-14):
+            return False
+    return True
+
+
+def _loops(linked: np.ndarray) -> list[list[int]]:
+    """States that depend on each other, in turn; `linked` (D, D) says which update depends on which."""
+    count, labels = connected_components(linked, directed=True, connection="strong")
+    return [np.flatnonzero(labels == k).tolist() for k in range(count)]
+
+
+def _slopes(cell: Cell, s: np.ndarray, x: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        return np.asarray(jax.vmap(jax.jacfwd(partial(next_state, cell)))(jnp.asarray(s), jnp.asarray(x)))
 
 
 def _named(names: tuple[str, ...], values: Any) -> dict[str, Any]:

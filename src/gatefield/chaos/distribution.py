@@ -398,6 +398,8 @@ def _complaint(result: LyapunovDistribution) -> str:
     field = result.largest.field
     if field.message:
         return field.message
+    if result.window % field.period and field.regime == "periodic":
+        return f"neurons repeat what they do after {field.period} steps; give a window that holds whole periods"
     if result.residual > _TOLERANCE:
         return f"the equations are not solved (residual {result.residual:.2g}); increase samples"
     effect = float(np.max(np.abs(result.window_effect)))

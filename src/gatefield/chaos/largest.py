@@ -32,6 +32,7 @@ from gatefield.spectra.support import spectral_radius
 
 # Standard errors from zero at which a sign is believed.
 _CLEAR = 3.0
+_REPEATED = 0.98  # C(period)/C(0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -144,10 +145,11 @@ def largest_exponent(ensemble: Ensemble, runs: Sequence[TangentRun], *, steps: i
     field = summarise(ensemble, [one.run for one in runs], steps=steps, seed=seed)
     growth = np.array([one.growth for one in runs])
     window = growth[:, steps // 2 - steps // 4 :]
+    window = window[:, window.shape[1] % (2 * field.period) :]
     if field.regime in ("quiescent", "fixed point"):
         value, route = _at_rest(field), "spectral radius"
     else:
-        value, route = _rate(window), "tangent mean field"
+        value, route = _rate(window, field.period, repeating=_repeats(field)), "tangent mean field"
     with np.errstate(invalid="ignore"):  # −∞ where perturbations vanish
         by_step = from_batches(growth)
     message = field.message or (_drifting(window) if route == "tangent mean field" else "")
@@ -171,17 +173,35 @@ def _at_rest(field: MeanField) -> Estimate:
     return Estimate(float(np.log(radius.value)), float(radius.error / radius.value))
 
 
-def _rate(window: np.ndarray) -> Estimate:
+def _repeats(field: MeanField) -> bool:
+    """Whether neurons do the same again after a period, all or nearly."""
+    correlations = [field.autocorrelation[name].value for name in field.ensemble.cell.state_names]
+    kept = [c[field.period] > _REPEATED * c[0] for c in correlations if field.period < len(c)]
+    return field.regime == "periodic" or (field.period > 1 and all(kept))
+
+
+def _rate(window: np.ndarray, period: int = 1, *, repeating: bool = False) -> Estimate:
     """½ d/dt log E|δs|² from the log growth of sampled lengths L, (batches, steps).
 
     The pass is linear, so the square of a sampled length is right on average, its logarithm is not: it is low by half
         its variance, which grows in time. Hence d/dt (E L + Var L), the latter Σ Cov(g_t, g_t') over lags (Bartlett's
         weights). The same sum says how far the mean may be off, and better than the scatter of a few batches does
         alone.
+
+    Where neurons repeat what they do after a period, the growth of each batch is that of its own neurons for ever: its
+    logarithms are right as they are, and differences between batches no noise in time.
+
+    Args:
+        window: whole periods.
+        period: of the state or its averages.
+        repeating: whether neurons repeat what they do.
     """
     plain = from_batches(window.mean(axis=1))
+    if repeating:
+        return plain
     batches, steps = window.shape
-    about = window - window.mean()
+    phases = window.reshape(batches, -1, period).mean(axis=(0, 1))
+    about = window - np.tile(phases, steps // period)
     longest = min(int(np.ceil(np.sqrt(steps))), steps - 1)
     covariance = np.array([np.mean(about[:, : steps - lag] * about[:, lag:]) for lag in range(longest + 1)])
     weights = np.where(np.arange(longest + 1) == 0, 1.0, 2.0) * (1.0 - np.arange(longest + 1) / (longest + 1))

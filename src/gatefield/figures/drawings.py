@@ -231,7 +231,7 @@ def _phases(figure: Figure, axes: Axes, data: FigureData) -> None:
     )
     columns, rows = np.meshgrid(panel.network_candidate, panel.network_reset)
     kinds = panel.regime.attrs["flag_meanings"].split("; ")
-    for i, (kind, mark) in enumerate(zip(kinds, ("o", "s", "X"), strict=True)):
+    for i, (kind, mark) in enumerate(zip(kinds, ("o", "s", "D", "X"), strict=True)):
         here = panel.regime.values == i
         if here.any():
             style = {"marker": mark, "markersize": 6, "linestyle": "none", "color": "black"}

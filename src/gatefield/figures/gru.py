@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from gatefield.cells.builtin import GRU
 from gatefield.cells.ensemble import Ensemble
-from gatefield.cells.regime import classify
+from gatefield.cells.regime import REGIMES, classify
 from gatefield.cells.snapshot import Snapshot
 from gatefield.figures.panels import (
     FigureData,
@@ -29,6 +29,7 @@ from gatefield.figures.panels import (
 )
 from gatefield.meanfield.deterministic import deterministic_mean_field
 from gatefield.networks.network import Network
+from gatefield.networks.simulation import returns_of
 from gatefield.phases.boundaries import pinching_exponent, spectral_intercept
 from gatefield.phases.roots import FixedPoint, fixed_points
 from gatefield.reports.diagrams import Diagram, diagram
@@ -152,17 +153,17 @@ def cks2(scale: Scale, seed: int = 0) -> FigureData:
     return FigureData("cks2", panels, scale, seed)
 
 
-REGIMES = ("quiescent", "fixed point", "chaotic")
+_SHOWN = REGIMES[:-1]  # no currents drive these
 
 
 def _regimes(candidates: np.ndarray, resets: np.ndarray, scale: Scale, seed: int) -> np.ndarray:
-    """What a network with a constant update gate does from a strong start, (resets, candidates), as in `REGIMES`."""
+    """What a network with a constant update gate does from a strong start, (resets, candidates), as in `_SHOWN`."""
     found = np.empty((len(resets), len(candidates)), dtype=np.int64)
     for place in np.ndindex(found.shape):
         ensemble = gru(0.0, float(resets[place[0]]), float(candidates[place[1]]))
         path = Network(ensemble, size=scale.size, seed=seed).run(scale.steps, seed=seed, initial=1.0)
         energy, motion = (np.mean(u**2, axis=(1, 2)) for u in (path.states, path.states - path.before))
-        found[place] = REGIMES.index(classify(ensemble, energy, motion, scale.steps // 2)[0])
+        found[place] = _SHOWN.index(classify(ensemble, energy[None], motion, returns_of(path), scale.steps // 2).name)
     return found
 
 
@@ -178,7 +179,7 @@ def _plane(found: Diagram, candidates: np.ndarray, resets: np.ndarray, regimes: 
         "chaos_low": ("chaos_candidate", onset.low),
         "chaos_high": ("chaos_candidate", onset.high),
     }
-    flags = {"flag_values": list(range(len(REGIMES))), "flag_meanings": "; ".join(REGIMES), "source": "simulation"}
+    flags = {"flag_values": list(range(len(_SHOWN))), "flag_meanings": "; ".join(_SHOWN), "source": "simulation"}
     made = found.plane[["region", "zero_stable", "marginal"]].astype(np.int32, keep_attrs=True)
     made = made.assign({name: (dim, v, {"units": "gain", "source": "theory"}) for name, (dim, v) in curves.items()})
     made["regime"] = (("network_reset", "network_candidate"), regimes, flags)

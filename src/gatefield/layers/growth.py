@@ -38,7 +38,7 @@ class LayerExponent(Result):
     """The largest Lyapunov exponent of a layer, per step.
 
     Attributes:
-        value: λ_max; −∞ where perturbations vanish at once.
+        value: λ_max, of the sequences in which a perturbation lives on; −∞ where it vanishes in all of them.
         error: half-width of its 68 % interval, from the scatter between sequences, or between parts of one.
         route: "inputs", "autonomous", or "zero state", where it is log ρ(J).
         sequences: of each sequence, (sequences,).
@@ -114,10 +114,19 @@ def _of_growth(logs: np.ndarray, transient: int, route: str) -> LayerExponent:
     """From log growths (steps, sequences)."""
     measured = logs[transient:]
     each = measured.mean(axis=0)
-    parts = each if len(each) > 1 else np.array([part.mean() for part in np.array_split(measured[:, 0], 8)])
-    with np.errstate(invalid="ignore"):  # −∞ where perturbations vanish
-        error = float(from_batches(parts).error)
-    return LayerExponent(float(each.mean()), error, route, each, len(measured), transient)
+    living = each[np.isfinite(each)]
+    parts = (
+        living
+        if len(living) > 1
+        else np.array([part.mean() for part in np.array_split(measured[:, np.argmax(each)], 8)])
+    )
+    if not len(living):
+        return LayerExponent(float("-inf"), float("nan"), route, each, len(measured), transient)
+    error = float(from_batches(parts).error)
+    lost = len(each) - len(living)
+    said = (f"a change of the state vanishes altogether in {lost} of {len(each)} sequences; λ_max is of the others",)
+    value = float(living.mean())
+    return LayerExponent(value, error, route, each, len(measured), transient, messages=said if lost else ())
 
 
 def _grow(layer: Layer, u: np.ndarray | None, steps: int, seed: int, starts: int = _STARTS) -> np.ndarray:

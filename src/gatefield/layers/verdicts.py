@@ -20,6 +20,7 @@ from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 
 _SATURATED = 0.5
+_MANY = 50  # steps from which on the edge can be told
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +29,7 @@ class Verdict(Result):
 
     Attributes:
         kind: "vanishing", "edge" or "exploding": whether a small change of the state, and a gradient on its way back,
-            shrinks, stays or grows over a sequence.
+            shrinks, stays or grows over a sequence. "undecided" where the steps do not tell.
         horizon: steps in which it changes by a factor e, 1/|λ_max|.
         factor: on the recurrent weights, which would bring the layer to the edge; None where none was found.
         text: one paragraph.
@@ -69,7 +70,7 @@ def verdict_of(
     Args:
         layer: the layer.
         exponent: its λ_max.
-        length: steps of its sequences: |λ_max| below 1/length counts as the edge.
+        length: steps of its sequences: |λ_max| below 1/length counts as the edge, if its error lets it.
         edge: factor that brings λ_max to 0.
         radius: of its Jacobian.
         theory: of random networks with its statistics.
@@ -78,16 +79,26 @@ def verdict_of(
         statistics: by pre-activation.
     """
     value = exponent.value
-    slack = 1.0 / length + (2.0 * exponent.error if np.isfinite(exponent.error) else 0.0)
-    kind = "edge" if abs(value) < slack else "vanishing" if value < 0.0 else "exploding"
+    kind = _kind(exponent, length)
     horizon = 1.0 / abs(value) if value else np.inf
     factor = None if edge is None else float(np.exp(edge.at))
     parts = [_lead(kind, exponent, horizon, length, radius)]
-    parts += [_remedy(layer, kind, factor)] if kind != "edge" else []
+    parts += [_remedy(layer, kind, factor)] if kind not in ("edge", "undecided") else []
     parts += _saturation(gates, statistics)
     parts += [] if theory is None else [_beside(theory, exponent)]
     parts += [_outside(outliers)] if len(outliers) else []
+    parts += list(exponent.messages)
     return Verdict(kind, float(horizon), factor, f"Layer {layer.name}: " + " ".join(parts))
+
+
+def _kind(exponent: LayerExponent, length: int) -> str:
+    """What λ_max comes to over `length` steps, which tell it to 1/length at best."""
+    size, doubt = abs(exponent.value), 2.0 * float(np.nan_to_num(exponent.error))
+    if size < 1.0 / length and (size + doubt < 1.0 / length or length >= _MANY):
+        return "edge"
+    if size < 1.0 / length + doubt:
+        return "edge" if length >= _MANY else "undecided"
+    return "vanishing" if exponent.value < 0.0 else "exploding"
 
 
 def _lead(kind: str, exponent: LayerExponent, horizon: float, length: int, radius: float) -> str:
@@ -97,10 +108,14 @@ def _lead(kind: str, exponent: LayerExponent, horizon: float, length: int, radiu
     where = " in the zero state, to which it comes without inputs" if exponent.route == "zero state" else ""
     change = 100.0 * abs(np.expm1(exponent.value))
     radius_text = f"the largest eigenvalue of a step's Jacobian has modulus {radius:.3g}"
+    limits = f"{length} steps tell λ_max to about 1/{length} = {1.0 / length:.2g} per step; give more to tell it finer"
+    if kind == "undecided":
+        return f"undecided{where} ({shown}): {limits}; {radius_text}."
     if kind == "edge":
+        few = f" {limits[0].upper()}{limits[1:]}." if length < _MANY else ""
         return (
             f"at the edge{where} ({shown}). Changes of the state neither die nor grow over {length} steps; "
-            f"{radius_text}."
+            f"{radius_text}.{few}"
         )
     if kind == "vanishing":
         over = exponent.value * length / np.log(10.0)
@@ -140,6 +155,10 @@ def _saturation(gates: tuple[str, ...], statistics: Mapping[str, Any]) -> list[s
 
 
 def _beside(theory: LargestExponent, exponent: LayerExponent) -> str:
+    if exponent.value == theory.value == float("-inf"):
+        return "In a random network of the same statistics changes vanish as well."
+    if not np.isfinite([exponent.value, theory.value]).all():
+        return f"A random network of the same statistics has λ_max = {theory.value:.3g}."
     expected = Estimate(theory.value, theory.error)
     gap = exponent.value - theory.value
     errors = np.nan_to_num([theory.error, exponent.error])

@@ -12,7 +12,7 @@ import numpy as np
 
 from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble
-from gatefield.cells.regime import classify
+from gatefield.cells.regime import classify, return_distances
 from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import next_state, response_values, source_values, structure
 from gatefield.meanfield.causal import (
@@ -49,13 +49,15 @@ class MeanField(Result):
         history: E[u(t)²] of the state variables at each step, an array of `steps`.
         motion: E[(u(t) − u(t−1))²] likewise.
         snapshot: all sampled neurons at the last step.
-        regime: "quiescent" (activity dies to the zero fixed point), "fixed point", "chaotic" (time-dependent on its
-            own), or "driven" (time-dependent under a varying current).
+        regime: "quiescent" (activity dies to the zero fixed point), "fixed point", "periodic" (neurons repeat what they
+            do), "chaotic" (time-dependent on its own), or "driven" (time-dependent under a varying current).
         drift: relative change of E[u²] between the two halves of the window, summed over the state variables.
         response_mean: E of what pre-activations act by (`Cell.responses`): κ = E σ(ζ) of a gate, E φ(y) of a candidate
             [CKS 44].
         response_autocorrelation: their correlations E[σ(ζ(t)) σ(ζ(t + lag))] and E[φ(y(t)) φ(y(t + lag))], not centred,
             at `lags`: the C_r, C_z and C_φ of [CKS 42, 44].
+        period: steps after which neurons repeat what they do, or nearly; or else after which E[s²] does, as `messages`
+            then say. 1 where neither takes turns.
     """
 
     ensemble: Ensemble
@@ -75,15 +77,18 @@ class MeanField(Result):
     drift: Estimate
     response_mean: Mapping[str, Estimate] = field(default_factory=dict)
     response_autocorrelation: Mapping[str, Estimate] = field(default_factory=dict)
+    period: int = 1
 
     def autocorrelation_time(self, name: str) -> Estimate:
         """Lag at which the centred autocorrelation of `name` has fallen to 1/e of its value at lag 0, in steps.
 
-        Infinite where it does not fall that far within `lags`; NaN where activity has died.
+        Infinite where it does not fall that far within `lags`, or comes back for ever; NaN where activity has died.
         """
         if self.regime == "quiescent":
             return Estimate(float("nan"), float("nan"))
         known_names("name", [name], tuple(self.autocorrelation), "the mean field")
+        if self.regime == "periodic":
+            return Estimate(float("inf"), float("nan"))
         correlation, mean = self.autocorrelation[name], self.mean[name].value
         return decay_time(correlation.value - mean**2, correlation.error)
 
@@ -113,7 +118,7 @@ class MeanField(Result):
             },
             facts={
                 "ensemble": self.ensemble, "regime": self.regime, "message": self.message, "steps": self.steps,
-                "samples": self.samples, "batches": self.batches, "seed": self.seed,
+                "samples": self.samples, "batches": self.batches, "seed": self.seed, "period": self.period,
             },
         )  # fmt: skip
 
@@ -231,6 +236,7 @@ def _statistics(cell: Cell, states: jax.Array, xs: jax.Array, before: jax.Array,
     return {
         "history": jnp.mean(states**2, axis=1),
         "motion": motion,
+        "returns": jnp.array(return_distances(before, start)),
         "mean": (mean := jnp.mean(window, axis=(0, 1))),
         "variance": jnp.mean((window - mean) ** 2, axis=(0, 1)),  # of differences: it is never negative
         "autocorrelation": jnp.stack([lag_averages(window[:, :, u]) for u in range(window.shape[2])]),
@@ -248,7 +254,8 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
     correlation = {n: from_batches(runs["autocorrelation"][:, i]) for i, n in enumerate(names)}
     responses = list(cell.responses(dict.fromkeys(cell.preactivation_names, 0.0)))
     energy = runs["history"].sum(axis=2)
-    regime, message = classify(ensemble, energy.mean(axis=0), runs["motion"].sum(axis=2).mean(axis=0), start)
+    motion = runs["motion"].sum(axis=2).mean(axis=0)
+    regime, message, period = classify(ensemble, energy, motion, runs["returns"].mean(axis=0), start)
     drift = _drift(energy, start)
     if regime in ("chaotic", "driven"):
         message = message or _unsteady(drift, {n: correlation[n].value for n in cell.state_names})
@@ -273,6 +280,7 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
         response_autocorrelation={
             n: from_batches(runs["response_autocorrelation"][:, i]) for i, n in enumerate(responses)
         },
+        period=period,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gatefield.cells.ensemble import Ensemble
-from gatefield.cells.regime import classify
+from gatefield.cells.regime import classify, return_distances
 from gatefield.cells.snapshot import Snapshot
 from gatefield.networks.network import Network, Path, eigenvalues
 from gatefield.numerics.algebra import ComplexArray
@@ -32,7 +32,7 @@ class Simulation(Result):
         mean, variance, autocorrelation, lags: as in `MeanField`.
         eigenvalues: of the one-step Jacobian at the last step, one array of D·N per network.
         snapshots: at the last step, one per network.
-        regime: as in `MeanField`, from all networks together; `messages` says if it is still settling.
+        regime, period: as in `MeanField`, from all networks together; `messages` says if it is still settling.
     """
 
     ensemble: Ensemble
@@ -48,6 +48,7 @@ class Simulation(Result):
     snapshots: tuple[Snapshot, ...]
     correlations: Mapping[str, np.ndarray]
     regime: str
+    period: int = 1
 
     @property
     def spectral_radius(self) -> Estimate:
@@ -59,10 +60,12 @@ class Simulation(Result):
         return from_batches([np.count_nonzero(np.abs(e - center) < radius) / self.size for e in self.eigenvalues])
 
     def autocorrelation_time(self, name: str) -> Estimate:
-        """Lag at which the centred autocorrelation of `name` has fallen to 1/e, in steps; infinite if beyond `lags`."""
+        """Lag at which `name`'s centred autocorrelation has fallen to 1/e; infinite beyond `lags`, or if periodic."""
         known_names("name", [name], tuple(self.autocorrelation), "the simulation")
         if self.regime == "quiescent":
             return Estimate(float("nan"), float("nan"))
+        if self.regime == "periodic":
+            return Estimate(float("inf"), float("nan"))
         zero = np.zeros(len(self.lags))
         times = [decay_time(c - self.mean[name].value ** 2, zero).value for c in self.correlations[name]]
         return from_batches(times) if np.all(np.isfinite(times)) else Estimate(float("inf"), float("nan"))
@@ -81,7 +84,7 @@ class Simulation(Result):
             coordinates={"lag": Quantity(self.lags, units="steps", json="lags")},
             facts={
                 "ensemble": self.ensemble, "size": self.size, "networks": self.networks, "steps": self.steps,
-                "seed": self.seed, "regime": self.regime, "message": self.message,
+                "seed": self.seed, "regime": self.regime, "message": self.message, "period": self.period,
             },
         )  # fmt: skip
 
@@ -121,12 +124,19 @@ def check_memory(ensemble: Ensemble, size: int) -> None:
     require((k + 2) * d * size**2 * 8 + k * size**2 * 8, what="a network and its Jacobian", size=size)
 
 
+def returns_of(path: Path) -> np.ndarray:
+    """How far the states of a run are from those some steps before, in its middle and at its end."""
+    every = np.concatenate([path.before[:1], path.states], dtype=np.float64)
+    return np.array(return_distances(every, path.steps // 2))
+
+
 def _collect(ensemble: Ensemble, paths: list[Path], found: tuple[ComplexArray, ...], seed: int) -> Simulation:
     names = (*ensemble.cell.state_names, *ensemble.names)
     steps = paths[0].steps
-    energy = np.mean([np.mean(p.states**2, axis=1).sum(axis=1) for p in paths], axis=0)
+    energies = np.array([np.mean(p.states**2, axis=1).sum(axis=1) for p in paths])
     motion = np.mean([np.mean((p.states - p.before) ** 2, axis=1).sum(axis=1) for p in paths], axis=0)
-    regime, message = classify(ensemble, energy, motion, steps // 2)
+    returns = np.mean([returns_of(p) for p in paths], axis=0)
+    regime, message, period = classify(ensemble, energies, motion, returns, steps // 2)
     correlations = {n: np.stack([p.autocorrelation[n] for p in paths]) for n in names}
     return Simulation(
         ensemble=ensemble,
@@ -142,5 +152,6 @@ def _collect(ensemble: Ensemble, paths: list[Path], found: tuple[ComplexArray, .
         snapshots=tuple(p.snapshot() for p in paths),
         correlations=correlations,
         regime=regime,
+        period=period,
         messages=(message,) if message else (),
     )

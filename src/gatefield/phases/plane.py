@@ -17,6 +17,7 @@ from gatefield.cells.tracing import structure
 from gatefield.numerics.quadrature import FixedNodes
 from gatefield.phases.roots import resolution
 from gatefield.phases.static import crossing, evaluate, kinks, separation
+from gatefield.phases.uniqueness import require_single_states
 from gatefield.running.arguments import known_names
 
 _SMALLEST_STD = 1e-4
@@ -375,7 +376,7 @@ class GridScan:
 
 
 def plane_of(ensemble: Ensemble, name_x: str, name_y: str, highest: float, *, exact: bool = False) -> Plane:
-    """The plane of two gains of an ensemble, names checked."""
+    """The plane of two gains of an ensemble, names checked, and that each neuron rests in one state."""
     names = [ensemble.names[k] for k in range(len(ensemble.names)) if k not in structure(ensemble.cell).sourceless]
     known_names("gain_x", [name_x], tuple(names), type(ensemble.cell).__name__)
     known_names("gain_y", [name_y], tuple(names), type(ensemble.cell).__name__)
@@ -387,6 +388,9 @@ def plane_of(ensemble: Ensemble, name_x: str, name_y: str, highest: float, *, ex
             f"kinks of {repr_cell(ensemble.cell)} run across several pre-activations, beyond the diagram's quadrature; "
             "use fixed_points at single gains, or a smooth activation"
         )
+    gains = np.array([highest if name in (name_x, name_y) else ensemble.gain[name] for name in ensemble.names])
+    std = np.sqrt(ensemble.static_variance + (gains * _GRID_LARGEST) ** 2)
+    require_single_states(ensemble.cell, ensemble.means, std)
     return Plane(ensemble, name_x, name_y, highest, exact)
 
 

@@ -23,6 +23,7 @@ from gatefield.cells.tracing import structure
 from gatefield.numerics.estimates import Estimate
 from gatefield.phases.lstm_factors import LSTMMoments, has_factors
 from gatefield.phases.static import Moments, crossing, evaluate_states, moments, separation
+from gatefield.phases.uniqueness import require_single_states
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 from gatefield.running.arguments import positive
@@ -136,7 +137,8 @@ def fixed_points(ensemble: Ensemble) -> list[FixedPoint]:
     """Every static solution of the mean field, in order of variance [CKS 10].
 
     Raises:
-        ValueError: a current that varies in time, or a cell whose static state no single source determines.
+        ValueError: a current that varies in time, a cell whose static state no single source determines, or one whose
+            neurons rest in several states each, so that where they rest hangs on the past.
     """
     equation = _Equation(ensemble)
     roots = [0.0] if ensemble.zero_is_fixed else []
@@ -153,7 +155,13 @@ class _Equation:
         self.ensemble = ensemble
         self.cell = ensemble.cell
         self.groups = structure(self.cell).groups
+        self._require_single_states(1.0)
         self.unknown, self.order = resolution(self.cell)
+
+    def _require_single_states(self, q: float) -> None:
+        """For sources of a second moment up to q."""
+        std = np.sqrt(self.ensemble.static_variance + self.ensemble.gains**2 * q)
+        require_single_states(self.cell, self.ensemble.means, std)
 
     def window(self, log_q: np.ndarray, tolerance: float, surplus: int = 0) -> _Window:
         """The equation for q within the range of some values."""
@@ -174,6 +182,7 @@ class _Equation:
                 raise ValueError(
                     f"the activity of this {repr_cell(self.cell)} ensemble is not bounded; no static root ends it"
                 )
+            self._require_single_states(float(np.exp(top)))
         return top
 
     def scan(self, *, per_decade: int = _PER_DECADE, low: float = _SMALLEST) -> tuple[np.ndarray, np.ndarray]:

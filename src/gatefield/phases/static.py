@@ -27,10 +27,11 @@ import numpy as np
 
 from gatefield.cells.cell import Cell
 from gatefield.cells.kinks import changes, deciding_signs
-from gatefield.cells.tracing import next_state, source_values, structure
+from gatefield.cells.tracing import affine_in_state, next_state, source_values, structure
 from gatefield.numerics.quadrature import panels
 
 _NEWTON_STEPS = 12
+_CURVED_STEPS, _FIRST_STEPS = 80, 40  # where F is not affine in s: of Newton's method, and half-way to F before it
 _PROBES = 5
 _CLOSED = 1e-18  # a gate so closed that 1 − F_s rounds to 0
 _BLOCK = 4096  # points at a time, of one size so that compiled code is reused
@@ -61,23 +62,31 @@ class Separation:
 
 
 def static_state(cell: Cell, x: jax.Array) -> jax.Array:
-    """The state with s = F(s, x) for one neuron, by Newton's method from 0: x (K,) → (D,)."""
-    identity = jnp.eye(len(cell.state_names))
+    """The state with s = F(s, x) for one neuron, by Newton's method from 0: x (K,) → (D,).
+
+    Where F is not affine in s, neurons first go some way by F itself, for far from a root Newton's method may stray.
+    """
+    identity, zero = jnp.eye(len(cell.state_names)), jnp.zeros(len(cell.state_names))
+    affine = affine_in_state(cell)
+    steps = _NEWTON_STEPS if affine else _CURVED_STEPS
 
     def unsolved(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         count, s, move = carry
-        return (count < _NEWTON_STEPS) & jnp.any(jnp.abs(move) > 1e-15 * (1.0 + jnp.abs(s)))
+        return (count < steps) & jnp.any(jnp.abs(move) > 1e-15 * (1.0 + jnp.abs(s)))
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         count, s, move = carry
-        s = s + _solve(identity - jax.jacfwd(partial(next_state, cell))(s, x), move)
+        s = s + solve_small(identity - jax.jacfwd(partial(next_state, cell))(s, x), move)
         return count + 1, s, next_state(cell, s, x) - s
 
-    zero = jnp.zeros(len(cell.state_names))
-    return jax.lax.while_loop(unsolved, step, (jnp.array(0), zero, next_state(cell, zero, x) - zero))[1]
+    def half_way(_: int, s: jax.Array) -> jax.Array:
+        return 0.5 * (s + next_state(cell, s, x))
+
+    start = zero if affine else jax.lax.fori_loop(0, _FIRST_STEPS, half_way, zero)
+    return jax.lax.while_loop(unsolved, step, (jnp.array(0), start, next_state(cell, start, x) - start))[1]
 
 
-def _solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
+def solve_small(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """A small linear system by elimination, written out; no pivots, I − F_s being diagonally heavy in gated cells."""
     size = right.shape[0]
     rows = [[matrix[i, j] for j in range(size)] + [right[i]] for i in range(size)]
@@ -119,7 +128,7 @@ def _response(cell: Cell, x: jax.Array) -> jax.Array:
     s = static_state(cell, x)
     f_s, f_x = jax.jacfwd(partial(next_state, cell), argnums=(0, 1))(s, x)
     v_s, v_x = jax.jacfwd(partial(source_values, cell), argnums=(0, 1))(s, x)
-    moved = jnp.stack([_solve(jnp.eye(len(s)) - f_s, f_x[:, k]) for k in range(x.shape[0])], axis=1)
+    moved = jnp.stack([solve_small(jnp.eye(len(s)) - f_s, f_x[:, k]) for k in range(x.shape[0])], axis=1)
     return v_s @ moved + v_x
 
 
@@ -138,6 +147,7 @@ def evaluate(cell: Cell, index: int, x: np.ndarray) -> np.ndarray:
     values = len(cell.state_names) + len(structure(cell).groups)
     responses, column = index >= values, index - values if index >= values else index % (values + 1)
     out = np.empty(len(x))
+    affine_in_state(cell)  # found out here, not within a trace
     with jax.enable_x64(True):
         for start in range(0, len(x), _BLOCK):
             block = x[start : start + _BLOCK]

@@ -14,7 +14,7 @@ from gatefield.results.labelled import Array, Labelled
 from gatefield.results.result import Result
 
 # attributes that are of the result, not of what produced it
-_TOLD = ("regime", "verdict", "converged", "message", "messages")
+_TOLD = ("regime", "period", "verdict", "converged", "message", "messages")
 
 
 @dataclass(frozen=True)
