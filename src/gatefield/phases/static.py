@@ -358,7 +358,9 @@ class _Factor:
         weights = []
         for (nodes, spacing), mean, s in zip(axes, self.mean, std.T, strict=True):
             z = (nodes - mean) / np.maximum(s, 1e-300)[:, None]
-            w = spacing * np.exp(-0.5 * z * z) if len(nodes) > 1 else np.ones_like(z)
+            with np.errstate(over="ignore"):  # far out, where the weight is 0
+                gaussian = np.exp(-0.5 * z * z)
+            w = spacing * gaussian if len(nodes) > 1 else np.ones_like(z)
             weights.append(w / w.sum(axis=1, keepdims=True))
         return weights
 
