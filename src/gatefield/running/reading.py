@@ -73,9 +73,7 @@ def read_npz(what: str, path: Path, wanted: Callable[[str], bool] = lambda _: Tr
         with zipfile.ZipFile(path) as file:
             sizes = [i.file_size for i in file.infolist() if wanted(i.filename.removesuffix(".npy"))]
     except _BROKEN as error:
-        raise ValueError(
-            f"{what} {str(path)!r} cannot be read without code: {_said(error)}; save it again"
-        ) from None
+        raise ValueError(f"{what} {str(path)!r} cannot be read without code: {_said(error)}; save it again") from None
     require(2.0 * sum(sizes), what=f"{what} {path.name!r}", size=max(1, sum(sizes)), power=1.0, name="its bytes")
     try:
         with np.load(path, allow_pickle=False) as file:
