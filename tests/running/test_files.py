@@ -19,7 +19,7 @@ UNITS = 6
 SPARSE = 3 * 2**30
 
 
-def weights(kind: Any = np.float64, factor: float = 1.0) -> dict[str, np.ndarray]:
+def weights(kind: Any = np.float64, factor: float = 1.0) -> dict[str, Any]:
     """A GRU of PyTorch."""
     rng = np.random.default_rng(0)
     shapes = {"weight_ih_l0": (3 * UNITS, 2), "weight_hh_l0": (3 * UNITS, UNITS)}
