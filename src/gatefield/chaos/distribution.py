@@ -301,7 +301,13 @@ def _level(
     """Averages over phases, and the largest residual."""
     paths = []
     for ring in rings:
-        paths.append(list(solve_path(ring, s)))
+        try:
+            paths.append(list(solve_path(ring, s)))
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"window={ring.histories.steps}: its equations have no solution with these samples ({error}); increase "
+                "steps and samples, or window"
+            ) from error
         report(len(s))
     fraction = np.mean([[one.fraction for one in path] for path in paths], axis=0)
     each = np.mean([[one.potentials for one in path] for path in paths], axis=0)  # (S, n)

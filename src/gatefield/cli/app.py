@@ -17,6 +17,7 @@ from gatefield.cli.layers import diagnose, init
 from gatefield.cli.phases import fixed_points, phase_diagram
 from gatefield.cli.reports import mean_field, report, spectrum
 from gatefield.cli.sweeps import status, sweep
+from gatefield.cli.terminal import print_note
 from gatefield.cli.training import train
 from gatefield.results.version import __version__
 from gatefield.running import compile_cache
@@ -60,7 +61,8 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _exit(1)
     except OSError as error:
-        print(f"gatefield: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        where = "" if error.filename is None else f"{str(error.filename)!r}: "
+        print_note(f"{where}{error.strerror or error}")
         _exit(1)
     except KeyboardInterrupt as stop:
         print(f"gatefield: {stop if stop.args else 'interrupted; nothing was written'}", file=sys.stderr)  # noqa: T201
@@ -69,7 +71,7 @@ def main() -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"gatefield: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    print_note(message)
     _exit(2)
 
 

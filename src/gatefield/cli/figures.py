@@ -7,6 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from gatefield.cli.options import Whole
+from gatefield.cli.terminal import print_json
+
 
 def figure(
     name: Annotated[str, Parameter(help="cks1, cks2, cks3, cks4, eoc1, eoc2, or all.")],
@@ -19,7 +22,8 @@ def figure(
     data: Annotated[
         Path | None, Parameter(help="The numbers: .nc or .zarr; for all, a folder. By default beside the picture.")
     ] = None,
-    seed: Annotated[int, Parameter(help="Seed of everything drawn.")] = 0,
+    seed: Annotated[Whole, Parameter(help="Seed of everything drawn.")] = 0,
+    json: Annotated[bool, Parameter(help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """A figure of the papers, theory and simulation in each panel, and its numbers beside it."""
     from gatefield.figures.figures import FIGURES, check_data, draw, figure_data, save_data
@@ -27,6 +31,7 @@ def figure(
 
     names = tuple(FIGURES) if name == "all" else (name,)
     if name != "all":
+        check_output(output)
         pictures = {name: output or Path(f"{name}.png")}
         numbers = {name: data or pictures[name].with_suffix(".nc")}
     else:
@@ -40,7 +45,10 @@ def figure(
         made = figure_data(n, quick=quick, seed=seed)
         save_figure(draw(made), pictures[n], dpi=110)  # these are large
         save_data(made, numbers[n])
-        print(f"{n}: {pictures[n]}, numbers in {numbers[n]}", flush=True)  # noqa: T201
+        if not json:
+            print(f"{n}: {pictures[n]}, numbers in {numbers[n]}", flush=True)  # noqa: T201
+    if json:
+        print_json({n: {"picture": str(pictures[n]), "data": str(numbers[n])} for n in names})
 
 
 def _folder(option: str, path: Path) -> Path:

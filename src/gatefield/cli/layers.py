@@ -92,17 +92,9 @@ def _target(text: str) -> Any:
 
 
 def _read_inputs(path: Path | None, option: str = "--inputs") -> Any:
-    import numpy as np
+    from gatefield.running.reading import read_npy
 
-    if path is None:
-        return None
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{option} {str(path)!r} cannot be read as .npy: {error}") from None
-    if not isinstance(found, np.ndarray):
-        raise ValueError(f"{option} {str(path)!r} must be one array, .npy")
-    return found
+    return None if path is None else read_npy(option, path)
 
 
 def _print_diagnosis(found: Diagnosis) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from gatefield.cli.terminal import print_json, print_note
+
 if TYPE_CHECKING:
     from gatefield.sweeps.grids import Grid
     from gatefield.sweeps.plans import Plan
@@ -44,6 +46,7 @@ def sweep(
             plan.job, plan.grid, path, seed=plan.seed, identity=identity, client=client, workers=workers,
             retry_failed=retry_failed,
             attrs={"plan": json_module.dumps(plan.text), "folder": str(plan.folder)},
+            told=print_note,
         )  # fmt: skip
     finally:
         if client is not None:
@@ -106,13 +109,14 @@ def summary(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from gatefield.running.locks import holder_of
+    from gatefield.sweeps.arrays import DONE, FAILED, PENDING
     from gatefield.sweeps.grids import grid_from
-    from gatefield.sweeps.store import DONE, FAILED, PENDING, SweepStore, attributes_of
+    from gatefield.sweeps.store import attributes_of, looked_into
 
     attrs = attributes_of(path)
     identity = json_module.loads(attrs["sweep"])
     grid: Grid = grid_from(identity["grid"])
-    store = SweepStore(path, grid)
+    store = looked_into(path, grid)
     seconds = store.values("seconds")[store.status != PENDING]
     known = seconds[np.isfinite(seconds)]
     return {
@@ -132,7 +136,7 @@ def summary(path: Path) -> dict[str, Any]:
 
 def _show(found: dict[str, Any], json: bool) -> None:
     if json:
-        print(json_module.dumps(found, ensure_ascii=False))  # noqa: T201
+        print_json(found)
         return
     lines = [f"{found['store']}: {found['function']}, gatefield {found['version']}"]
     parts = [f"{found[key]} {key}" for key in ("done", "failed", "pending") if found[key] or key == "done"]

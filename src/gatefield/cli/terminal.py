@@ -18,6 +18,11 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False))  # noqa: T201
 
 
+def print_note(text: str) -> None:
+    """A line for people, beside what is asked for."""
+    print(f"gatefield: {' '.join(text.split())}", file=sys.stderr)  # noqa: T201
+
+
 def console() -> Any:
     """Where tables go, as wide as the terminal."""
     from rich.console import Console

@@ -13,6 +13,7 @@ from typing import Any
 
 from gatefield.figures.panels import PAPER, QUICK, FigureData
 from gatefield.running.arguments import whole
+from gatefield.running.saving import check_writable
 
 # Where the numbers of each are made: module and function. What draws them is `drawings.draw_<name>`.
 FIGURES = {
@@ -61,6 +62,7 @@ def check_data(name: str, path: Path) -> None:
         raise ValueError(f"--data {str(path)!r}: there is no folder {str(path.parent)!r}; make it first")
     if path.is_dir() and not (path / "zarr.json").exists():
         raise ValueError(f"--data {str(path)!r} is a folder with other things in it; choose another path")
+    check_writable("--data", path.with_name(f"{path.stem}.nc") if path.is_dir() else path)
     if path.suffix == ".zarr" and find_spec("zarr") is None:
         raise ValueError(f"--data {str(path)!r} needs zarr: pip install 'gatefield[sweep]', or write .nc")
 

@@ -12,6 +12,7 @@ import numpy as np
 from gatefield.cells.cell import Activation, tanh
 from gatefield.layers.conventions import find, is_leaf
 from gatefield.layers.layer import Layer
+from gatefield.running.reading import check_file, read_npz
 
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 
@@ -85,8 +86,7 @@ def _load(path: Path) -> dict[str, Any]:
     loaders |= dict.fromkeys(_PICKLES, _pickle)
     if path.suffix not in loaders:
         raise ValueError(f"{str(path)!r}: the suffix must be one of {', '.join(loaders)}")
-    if not path.is_file():
-        raise ValueError(f"there is no file {str(path)!r}")
+    check_file("checkpoint", path)
     return loaders[path.suffix](path)
 
 
@@ -102,16 +102,13 @@ def _safetensors(path: Path) -> dict[str, Any]:
             return read("np")
         except TypeError:  # numpy has no bfloat16, JAX has
             return read("flax")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{str(path)!r} is no safetensors file: {error}") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise ValueError(f"{str(path)!r} is no safetensors file, or damaged ({said}); save it again") from None
 
 
 def _npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files if is_leaf(key)}
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read without running code: {error}") from None
+    return read_npz("checkpoint", path, is_leaf)
 
 
 def _pickle(path: Path) -> dict[str, Any]:
@@ -130,8 +127,9 @@ def _pickle(path: Path) -> dict[str, Any]:
             f"{str(path)!r} is not read: it holds more than arrays and needs code to run; save model.state_dict(), by "
             "safetensors.torch.save_file"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())[:120]}") from None
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise ValueError(f"{str(path)!r} is no file of PyTorch, or damaged ({said}); save it again") from None
     if not isinstance(tree, Mapping):
         raise ValueError(f"{str(path)!r} holds a {type(tree).__name__}, not a state dict; save model.state_dict()")
     return {key: value for key, value in flatten(tree).items() if is_leaf(key)}

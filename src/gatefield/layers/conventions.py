@@ -68,7 +68,17 @@ class Convention:
         return True
 
     def read(self, leaves: Mapping[str, Any], *, name: str, activation: Activation = tanh) -> Layer:
-        """The layer that these arrays, by leaf, are."""
+        """The layer that these arrays, by leaf, are.
+
+        Raises:
+            ValueError: weights that are no floating-point numbers.
+        """
+        for leaf, value in leaves.items():
+            if "float" not in str(value.dtype):  # bfloat16 and its kin are not numpy's own
+                raise ValueError(
+                    f"layer {name!r}: {leaf} holds values of type {value.dtype}, which are no weights by themselves; "
+                    "save them as floating-point numbers, quantised ones with their scale multiplied in"
+                )
         dtype = str(leaves[next(iter(self.recurrent.values())).leaf].dtype)
         arrays = {leaf: np.asarray(value).astype(np.float64) for leaf, value in leaves.items()}
         biases: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble
 from gatefield.cells.snapshot import Snapshot
 from gatefield.chaos.largest import LargestExponent, lyapunov_max
-from gatefield.layers.growth import MEASURED, SETTLING, LayerExponent, layer_exponent, zero_is_fixed
+from gatefield.layers.growth import MEASURED, SETTLING, SHORTEST, LayerExponent, layer_exponent, zero_is_fixed
 from gatefield.layers.layer import Layer, inputs_by_layer
 from gatefield.layers.verdicts import Verdict, verdict_of
 from gatefield.networks.along import lyapunov_along
@@ -269,8 +269,10 @@ def diagnose_layer(
     count, spectra = whole("exponents", exponents), whole("spectra", spectra)
     slow_radius = positive("slow_radius", slow_radius)
     u = None if inputs is None else layer.sequences(inputs)
-    if u is not None and u.shape[1] < 8:
-        raise ValueError(f"inputs of {u.shape[1]} steps are too short to diagnose layer {layer.name!r}; give 8 or more")
+    if u is not None and u.shape[1] < SHORTEST:
+        raise ValueError(
+            f"inputs of {u.shape[1]} steps are too short to diagnose layer {layer.name!r}; give {SHORTEST} or more"
+        )
     ensemble = layer.ensemble(u)
     beside = Background(_theory, ensemble, 100, samples, seed) if theory else None
     exponent = layer_exponent(layer, u, seed=seed)

@@ -27,6 +27,7 @@ from gatefield.results.result import Result
 from gatefield.running.arguments import whole
 
 SETTLING, MEASURED = 300, 300  # steps, where there are no inputs
+SHORTEST = 8  # steps of inputs along which anything can be said
 _STARTS = 4
 _INITIAL = 0.6
 _MARGINAL = 1e-3  # a zero state that is unstable by no more, as rounding may make it, counts as the edge itself

@@ -21,6 +21,7 @@ from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import structure
 from gatefield.layers.growth import (
     SETTLING,
+    SHORTEST,
     jacobian_radius,
     layer_exponent,
     settled_exponent,
@@ -189,6 +190,10 @@ def initialize_layer(
     kept = _checked_keep(keep)
     free = _free_gains(layer, held)
     u = None if inputs is None else layer.sequences(inputs)[:_SEQUENCES]
+    if u is not None and u.shape[1] < SHORTEST:
+        raise ValueError(
+            f"inputs of {u.shape[1]} steps are too short to initialise layer {layer.name!r}; give {SHORTEST} or more"
+        )
     seed = whole("seed", seed, 0)
     start = _drawn(layer, held, mapping("bias", bias), at_least("input_gain", input_gain, 0.0), kept, seed)
     if aim.kind == "slow_modes":

@@ -19,6 +19,9 @@ from gatefield.cells.tracing import structure
 from gatefield.networks.network import Network, Path, trajectory
 from gatefield.running.arguments import at_least, known_names, mapping, whole
 from gatefield.running.memory import require
+from gatefield.running.reading import check_numbers
+
+_LARGEST = 1e100  # of a weight or bias: the squares of larger ones overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,11 @@ class Layer:
                 f"layer {self.name!r}: {bad} of {array.size} values of {what} are not finite; its training has "
                 "diverged: go back to an earlier checkpoint"
             )
+        if array.size and np.max(np.abs(array)) > _LARGEST:
+            raise ValueError(
+                f"layer {self.name!r}: {what} has values as large as {np.max(np.abs(array)):.2g}, beyond {_LARGEST:g}; "
+                "its training has diverged: go back to an earlier checkpoint"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,7 +152,9 @@ class Layer:
 
     def checked_inputs(self, inputs: Any) -> np.ndarray:
         """Inputs as float64, refused where their last axis is not this layer's."""
-        u = np.asarray(inputs, np.float64)
+        u = np.asarray(inputs)
+        check_numbers(f"inputs of layer {self.name!r}:", u)
+        u = u.astype(np.float64)
         if u.ndim < 1 or u.shape[-1] != self.width:
             raise ValueError(
                 f"layer {self.name!r} takes {self.width} inputs, but the last axis of inputs of shape {u.shape} "

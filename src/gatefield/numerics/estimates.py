@@ -80,7 +80,8 @@ def from_batches(values: Any) -> Estimate:
     values = np.asarray(values, dtype=float)
     count = values.shape[0]
     if count > 1:
-        error = stdtrit(count - 1, _ONE_SIGMA) * np.std(values, axis=0, ddof=1) / np.sqrt(count)
+        with np.errstate(invalid="ignore"):  # infinite ones, as exponents of a network that forgets at once: no error
+            error = stdtrit(count - 1, _ONE_SIGMA) * np.std(values, axis=0, ddof=1) / np.sqrt(count)
     else:
         error = np.full(values.shape[1:], np.nan)
     mean = np.mean(values, axis=0)

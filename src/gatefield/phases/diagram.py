@@ -22,11 +22,13 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.phases.plane import GridScan, Index, LeadingScan, Plane, open_share, plane_of, shaping_and_growth
 from gatefield.results.description import Description, Quantity
 from gatefield.running.arguments import at_least, whole
+from gatefield.running.memory import require
 
 if TYPE_CHECKING:
     import xarray as xr
 
 _ROOT = 1e-11  # of the excess
+_BYTES = 1000.0  # for a point of the plane, all that is known of its roots
 _NEAR = 0.1  # excess at a grid point below which a turn may hide two roots
 Axis = tuple[str, float, float, int]
 
@@ -136,6 +138,8 @@ def phase_diagram(*, gain_x: Axis, gain_y: Axis, ensemble: Ensemble, beta: float
         ValueError: an unknown name, twice the same, a range that is not one, or a plane that is not covered.
     """
     x, y = _axis("gain_x", gain_x), _axis("gain_y", gain_y)
+    points = len(x) * len(y)
+    require(_BYTES * points, what="the plane", size=points, power=1.0, name="points of gain_x times gain_y")
     plane = plane_of(ensemble, gain_x[0], gain_y[0], max(x.max(), y.max()))
     scan = LeadingScan(plane, x, y) if plane.leads else GridScan(plane, x, y)
     where, w = _find_roots(scan)
@@ -174,6 +178,7 @@ def _axis(name: str, axis: Axis) -> np.ndarray:
         raise ValueError(f"{name}={axis!r} must be (pre-activation, lowest gain, highest gain, number of points)")
     low, high = at_least(f"{name}[1]", axis[1], 0.0), at_least(f"{name}[2]", axis[2], 0.0)
     count = whole(f"{name}[3]", axis[3])
+    require(_BYTES * count, what="the axis", size=count, power=1.0, name=f"{name}[3]")
     if high <= low and count > 1:
         raise ValueError(f"{name}={axis!r} must rise: the second gain must exceed the first")
     return np.linspace(low, high, count)

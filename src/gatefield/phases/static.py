@@ -458,7 +458,8 @@ class _Factor:
         for (nodes, spacing), mean, s in zip(axes, self.mean, std.T, strict=True):
             z = np.abs(nodes - mean) / np.maximum(s, 1e-300)[:, None]
             nearest = z.min(axis=1, keepdims=True)  # takes all where the deviation is 0
-            w = spacing * np.exp(-0.5 * (z - nearest) * (z + nearest))
+            with np.errstate(over="ignore"):  # far out, where the weight is 0
+                w = spacing * np.exp(-0.5 * (z - nearest) * (z + nearest))
             weights.append(w / w.sum(axis=1, keepdims=True))
         return weights
 

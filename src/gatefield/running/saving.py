@@ -16,11 +16,25 @@ def check_output(path: Path | None) -> None:
         return
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--output {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
+    check_writable("--output", path)
+
+
+def check_writable(what: str, path: Path) -> None:
+    """Refuse a path at which no file could be put, by putting one beside it for a moment.
+
+    Raises:
+        ValueError: with the remedy.
+    """
     folder = path.parent
-    if not folder.is_dir():
-        raise ValueError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it first")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise ValueError(f"--output {str(path)!r} cannot be written; choose another path")
+    try:
+        if not folder.is_dir():
+            raise ValueError(f"{what} {str(path)!r}: there is no folder {str(folder)!r}; make it first")
+        if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+            raise ValueError(f"{what} {str(path)!r} cannot be written; choose another path")
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.stem}-", suffix=path.suffix):
+            pass
+    except OSError as error:
+        raise ValueError(f"{what} {str(path)!r} cannot be written: {error.strerror}; choose another path") from None
 
 
 def save_figure(figure: Any, path: Path, *, dpi: int = 160) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 Value = bool | int | float | str
 Point = dict[str, Value]
 
+MOST = 2_000_000  # points of a sweep, which are listed in memory and in its store
 LIST = "point"  # the one dimension of a list of points
 COUNTED = "replicate"  # an axis that only tells repetitions apart: it enters the seed, no function is given it
 
@@ -62,6 +63,7 @@ def as_grid(given: Any) -> Grid:
         axes = {_name(name): _axis(name, values) for name, values in given.items()}
         if not axes:
             raise ValueError("grid has no axis; give a mapping such as {'gain_candidate': [1.5, 2.0, 2.5]}")
+        refuse_many("grid", math.prod(len(values) for values in axes.values()))
         points = tuple(dict(zip(axes, values, strict=True)) for values in product(*axes.values()))
         coordinates = {name: (name, values) for name, values in axes.items()}
         return Grid(tuple(axes), tuple(len(v) for v in axes.values()), coordinates, points)
@@ -103,11 +105,25 @@ def _name(name: Any) -> str:
 def _axis(name: str, values: Any) -> tuple[Value, ...]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise ValueError(f"grid: {name}={values!r} must be a sequence of values; write [{values!r}] for a single one")
+    try:
+        refuse_many(f"grid: {name}", len(values) if isinstance(values, Sized) else 0)
+    except OverflowError:
+        raise ValueError(f"grid: {name}={values!r} has too many points; {MOST} are the most") from None
     plain = _plain_values(name, list(values))
     if not plain:
         raise ValueError(f"grid: {name} has no values")
     _refuse_twice(f"grid: {name}", plain)
     return plain
+
+
+def refuse_many(what: str, points: int) -> None:
+    """Refuse more points than a sweep can list.
+
+    Raises:
+        ValueError: with how many there are.
+    """
+    if points > MOST:
+        raise ValueError(f"{what} has {points} points, {MOST} are the most; divide it among several sweeps")
 
 
 def _refuse_twice(what: str, values: Sequence[Any]) -> None:

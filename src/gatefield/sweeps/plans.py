@@ -16,7 +16,7 @@ import numpy as np
 from gatefield.cells.builtin import named_cell
 from gatefield.cells.ensemble import Ensemble
 from gatefield.running.arguments import finite, positive, whole
-from gatefield.sweeps.grids import COUNTED, Grid, as_grid
+from gatefield.sweeps.grids import COUNTED, Grid, as_grid, refuse_many
 from gatefield.sweeps.points import STATISTICS, Job
 from gatefield.sweeps.quantities import quantity
 
@@ -72,6 +72,11 @@ def plan_from(text: dict[str, Any], folder: Path) -> Plan:
         raise ValueError("give either quantity = 'a name of gatefield' or function = 'file.py:name'")
     if ("grid" in text) == ("points" in text):
         raise ValueError("give either a table [grid] of axes or tables [[points]]")
+    for key in ("quantity", "function", "cell", "activation"):
+        if not isinstance(text.get(key, ""), str):
+            raise ValueError(f"{key} = {text[key]!r} must be text")
+    if not isinstance(text.get("points", []), list):
+        raise ValueError(f"points = {text['points']!r} must be tables [[points]]")
     function = quantity(text["quantity"]) if "quantity" in text else _load(str(text["function"]), folder)
     if "quantity" in text and "cell" not in text:
         raise ValueError("a quantity needs a cell, such as cell = 'gru'")
@@ -116,12 +121,14 @@ def _flat(table: Any) -> dict[str, Any]:
 def _axis(name: str, values: Any) -> Any:
     """An axis' values: as listed, evenly spaced {from, to, points, scale}, or so many repetitions."""
     if name == COUNTED and isinstance(values, int):
+        refuse_many(f"grid: {name}", values)
         return range(whole(COUNTED, values))
     if not isinstance(values, Mapping):
         return values
     if set(values) - {"scale"} != {"from", "to", "points"}:
         raise ValueError(f"grid: {name} = {dict(values)} must read {{ from = 1.5, to = 3.5, points = 9 }}")
     points = whole(f"grid: {name}.points", values["points"])
+    refuse_many(f"grid: {name}", points)
     scale = values.get("scale", "linear")
     if scale == "log":
         low, high = (positive(f"grid: {name}.{end}", values[end]) for end in ("from", "to"))

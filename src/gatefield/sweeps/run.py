@@ -27,9 +27,10 @@ from gatefield.cells.ensemble import Ensemble
 from gatefield.running.arguments import mapping, whole
 from gatefield.running.background import Background, available_cores
 from gatefield.running.progress import progress
+from gatefield.sweeps.arrays import COPY, DONE, FAILED, PENDING
 from gatefield.sweeps.grids import Grid, as_grid, point_seed
 from gatefield.sweeps.points import Job, Numbered, bare, evaluate, evaluate_packed, pack, takes_seed
-from gatefield.sweeps.store import DONE, FAILED, PENDING, Outcome, SweepStore, opened, without_folders
+from gatefield.sweeps.store import Outcome, SweepStore, opened, without_folders
 
 Unit = tuple[int, ...]  # numbers of points that are computed by one call
 
@@ -42,6 +43,10 @@ _LOOK = 1.0  # seconds between two looks at whether the cluster is still there
 
 class FailedPointsWarning(UserWarning):
     """Some points of a sweep failed."""
+
+
+class DamagedStoreWarning(UserWarning):
+    """A store was damaged and has been mended."""
 
 
 class ClusterLostError(ConnectionError):
@@ -116,7 +121,8 @@ def sweep(
 
 def open_results(path: Path) -> xr.Dataset:
     """A store's results, read as they are used."""
-    found = xr.open_dataset(path, engine="zarr", chunks=None)
+    found = xr.open_dataset(path, engine="zarr", chunks=None).drop_vars("checksum", errors="ignore")
+    found["status"].attrs.pop(COPY, None)
     return found.assign({n: v.astype(object) for n, v in found.variables.items() if v.dtype.kind == "T"})
 
 
@@ -207,13 +213,17 @@ def run_sweep(
     workers: int | None = None,
     retry_failed: bool = False,
     attrs: Mapping[str, Any] | None = None,
+    told: Callable[[str], None] = lambda said: warnings.warn(said, DamagedStoreWarning, stacklevel=4),
 ) -> None:
-    """Compute the points of a sweep that its store does not have, into the store; as `sweep`."""
+    """Compute the points of a sweep that its store does not have, into the store; as `sweep`.
+
+    `attrs` are further attributes of a store that is made; `told` is given what was damaged in one that is there.
+    """
     if workers is not None:
         whole("workers", workers, 0)
         if client is not None:
             raise ValueError(f"client and workers={workers} exclude each other; leave one out")
-    with opened(path, grid, seed, identity, dict(attrs or {})) as store:
+    with opened(path, grid, seed, identity, dict(attrs or {}), told=told) as store:
         wanted = (PENDING, FAILED) if retry_failed else (PENDING,)
         run = _Run(job, grid, store, seed, wanted)
         if not run.units:

@@ -10,39 +10,36 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-try:
-    import zarr
-    from zarr.core.dtype import VariableLengthUTF8
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"sweeps need {error.name}: pip install 'gatefield[sweep]'", name=error.name) from None
+import zarr
 
 from gatefield.public import RENAMED
 from gatefield.results.version import __version__
 from gatefield.running.locks import PathLock
-from gatefield.sweeps.grids import Grid, point_seed
+from gatefield.sweeps import checksums
+from gatefield.sweeps.arrays import (
+    BOOKKEEPING,
+    DONE,
+    FAILED,
+    consolidate,
+    create,
+    create_axis,
+    create_bookkeeping,
+    is_coordinate,
+    make_coordinate,
+)
+from gatefield.sweeps.grids import Grid
+from gatefield.sweeps.mending import StoreError, copy_attributes, kept_attributes, mend
 from gatefield.sweeps.records import Array, Record, empty
 
 FORMAT = 1  # of the store; raised when older programs would misread it
-PENDING, DONE, FAILED = 0, 1, 2
-STATUSES = ("pending", "done", "failed")
-BOOKKEEPING = ("status", "message", "seconds", "finished", "point_seed")
-_CHUNK_BYTES = 2**17  # of a chunk, which is written as a whole for each point in it
-_CHUNK_POINTS = 1024
-
-
-class StoreError(ValueError):
-    """A store that is not one, or is of another sweep."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class SweepStore:
         self.path, self.grid = path, grid
         self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
         self._arrays: dict[str, Any] = dict(self._group.arrays())
-        self._coordinates = {name: np.asarray(a[:]) for name, a in self._arrays.items() if _is_coordinate(name, a)}
+        self._coordinates = {name: np.asarray(a[:]) for name, a in self._arrays.items() if is_coordinate(name, a)}
         self.status: np.ndarray = self.values("status")
 
     def record(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -88,6 +85,7 @@ class SweepStore:
         self._write("message", {o.number: o.message for o in outcomes})
         self._write("seconds", {o.number: o.seconds for o in outcomes})
         self._write("finished", {o.number: now for o in outcomes})
+        self._write("checksum", {o.number: _checksum(o.record) for o in outcomes})
         status = {o.number: DONE if o.record else FAILED for o in outcomes}
         self._write("status", status)
         for number, value in status.items():
@@ -178,6 +176,13 @@ class SweepStore:
         return [(int(i), str(message[i])) for i in np.nonzero(self.status == FAILED)[0]]
 
 
+def _checksum(record: Record | None) -> int:
+    if record is None:
+        return checksums.UNKNOWN
+    parts = [checksums.part(name, array.values) for name, array in record.arrays.items()]
+    return int(checksums.finished(np.array(parts, np.uint64).sum(dtype=np.uint64)))
+
+
 def padded(value: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """A value in the first corner of an array of a shape, nothing elsewhere."""
     if np.shape(value) == shape:
@@ -187,75 +192,22 @@ def padded(value: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return out
 
 
-def create(
-    group: Any, name: str, dims: Sequence[str], shape: tuple[int, ...], value: np.ndarray, attrs: dict[str, Any]
-) -> Any:
-    """An array over the grid for values of one kind and shape."""
-    text = value.dtype.kind in "UOT"
-    size = value.size * (16 if text else value.dtype.itemsize)
-    budget = int(np.clip(_CHUNK_BYTES // max(size, 1), 1, _CHUNK_POINTS))
-    chunks = []
-    for length in reversed(shape):
-        chunks.append(min(length, budget))
-        budget = max(1, budget // length)
-    return group.create_array(
-        name,
-        shape=(*shape, *value.shape),
-        chunks=(*reversed(chunks), *(max(1, n) for n in value.shape)),
-        dtype=VariableLengthUTF8() if text else value.dtype,
-        fill_value="" if text else 0 if value.dtype.kind == "i" else empty(value.dtype),
-        dimension_names=tuple(dims),
-        attributes={k: _attribute(v) for k, v in attrs.items()},
-        overwrite=True,  # one that was not finished when the program was killed
-    )
-
-
-def make_coordinate(group: Any, name: str, dim: str, values: Any, attrs: dict[str, Any]) -> None:
-    """A coordinate along a dimension."""
-    values = np.asarray(values)
-    text = values.dtype.kind in "UOT"
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(max(1, len(values)),),
-        dtype=VariableLengthUTF8() if text else values.dtype,
-        fill_value="" if text else None,
-        dimension_names=(dim,),
-        attributes=attrs,
-        overwrite=True,
-    )
-    array[:] = values.astype(object) if text else values
-
-
-def consolidate(path: Path) -> None:
-    """Gather what arrays there are in one place, where xarray looks first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that not all other programs look there
-        zarr.consolidate_metadata(path)
-
-
-def _attribute(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def _kind(array: Any) -> str:
     return "O" if array.dtype.kind in "UOT" else array.dtype.kind
-
-
-def _is_coordinate(name: str, array: Any) -> bool:
-    return array.metadata.dimension_names == (name,)
 
 
 # ---- making and opening ----
 
 
 def make_store(path: Path, grid: Grid, seed: int, identity: dict[str, Any], attrs: dict[str, Any]) -> None:
-    """Make an empty store, whole or not at all.
+    """Make an empty store, whole or not at all. The caller holds the path's lock.
 
     Raises:
         OSError: it could not be written.
     """
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary = path.with_name(f".{path.name}.unfinished")
+    if temporary.exists():  # of a program that was killed: nobody else makes this store now
+        shutil.rmtree(temporary)
     try:
         given = {
             "sweep": json.dumps(identity),
@@ -265,32 +217,16 @@ def make_store(path: Path, grid: Grid, seed: int, identity: dict[str, Any], attr
             **attrs,
         }
         group = zarr.open_group(temporary, mode="w", attributes=given)
-        for name, (dim, values) in grid.coordinates.items():
-            make_coordinate(group, name, dim, np.asarray(values), _units(name))
-        flags = {"flag_values": list(range(len(STATUSES))), "flag_meanings": " ".join(STATUSES)}
-        for name, kind, attributes in (
-            ("status", np.int8(PENDING), flags),
-            ("message", np.asarray("", object), {"long_name": "what went wrong"}),
-            ("seconds", np.float64(0), {"units": "s", "long_name": "computing time"}),
-            ("finished", np.float64(0), {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}),
-            ("point_seed", np.int64(0), {"long_name": "seed of the point"}),
-        ):
-            create(group, name, grid.dims, grid.shape, np.asarray(kind), attributes)
-        seeds = np.array([point_seed(seed, point) for point in grid.points], dtype=np.int64)
-        group["point_seed"][...] = seeds.reshape(grid.shape)  # pyright: ignore[reportIndexIssue, reportArgumentType]
+        for name in grid.coordinates:
+            create_axis(group, name, grid)
+        for name in BOOKKEEPING:
+            create_bookkeeping(group, name, grid, seed)
+        copy_attributes(group, given)
         consolidate(temporary)
-        temporary.chmod(0o755)
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _units(name: str) -> dict[str, str]:
-    for start, units in (("gain_", "gain"), ("size", "neurons"), ("steps", "steps")):
-        if name.startswith(start):
-            return {"units": units}
-    return {}
 
 
 def attributes_of(path: Path) -> dict[str, Any]:
@@ -302,12 +238,7 @@ def attributes_of(path: Path) -> dict[str, Any]:
     text = repr(str(path))
     if not path.exists():
         raise StoreError(f"there is no store at {text}")
-    try:
-        attrs = dict(zarr.open_group(path, mode="r", use_consolidated=False).attrs)
-    except Exception as error:  # zarr's errors for what is no group are many
-        raise StoreError(f"{text} is not a store of a sweep; give another path ({type(error).__name__})") from error
-    if "gatefield_store" not in attrs:
-        raise StoreError(f"{text} is not a store of a sweep; give another path")
+    attrs = kept_attributes(path)
     if attrs["gatefield_store"] != FORMAT:
         raise StoreError(
             f"{text} has format {attrs['gatefield_store']}, this program writes {FORMAT}; use another path"
@@ -349,8 +280,24 @@ def _brief(value: Any) -> str:
 
 
 @contextmanager
-def opened(path: Path, grid: Grid, seed: int, identity: dict[str, Any], attrs: dict[str, Any]) -> Iterator[SweepStore]:
-    """The store of a sweep, made where there is none, for this program alone.
+def opened(
+    path: Path,
+    grid: Grid,
+    seed: int,
+    identity: dict[str, Any],
+    attrs: dict[str, Any],
+    *,
+    told: Callable[[str], None] = lambda _: None,
+) -> Iterator[SweepStore]:
+    """The store of a sweep, made where there is none and mended where it is damaged, for this program alone.
+
+    Args:
+        path: of the store.
+        grid: of the sweep.
+        seed: of the sweep.
+        identity: what it is of.
+        attrs: further attributes of a store that is made.
+        told: is given what was damaged.
 
     Raises:
         PathInUseError: another program has it.
@@ -363,5 +310,25 @@ def opened(path: Path, grid: Grid, seed: int, identity: dict[str, Any], attrs: d
     with PathLock(path):
         if not path.exists():
             make_store(path, grid, seed, identity, attrs)
-        check_same(path, identity)
+        else:
+            check_same(path, identity)
+            damage = mend(path, grid, seed)
+            if damage:
+                told(damage)
         yield SweepStore(path, grid)
+
+
+def looked_into(path: Path, grid: Grid) -> SweepStore:
+    """A store as it stands, to be looked at.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        return SweepStore(path, grid)
+    except PermissionError:
+        raise
+    except Exception as error:  # zarr's errors for what is damaged are many
+        raise StoreError(
+            f"{str(path)!r} is damaged ({type(error).__name__}: {error}); gatefield sweep --resume {path} mends it"
+        ) from error

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gatefield.running.memory import require
+from gatefield.running.reading import check_file, check_numbers, read_npz
 
 _HELD_OUT = 0.2  # share of a built-in set kept for testing
 _IDX_TYPES = {0x08: np.dtype("u1")}
@@ -111,14 +116,13 @@ def _openml() -> Images:
 
 
 def _from_npz(path: Path) -> Images:
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            missing = [name for name in _ARRAYS if name not in found]
-            if missing:
-                raise ValueError(f"{str(path)!r} has no array {missing[0]!r}; it needs {', '.join(_ARRAYS)}")
-            x_train, y_train, x_test, y_test = (found[name] for name in _ARRAYS)
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
+    found = read_npz("data", path, _ARRAYS.__contains__)
+    missing = [name for name in _ARRAYS if name not in found]
+    if missing:
+        raise ValueError(f"{str(path)!r} has no array {missing[0]!r}; it needs {', '.join(_ARRAYS)}")
+    for name, array in found.items():
+        check_numbers(f"data {str(path)!r}: {name}", array)
+    x_train, y_train, x_test, y_test = (found[name] for name in _ARRAYS)
     return _made(str(path), x_train / 255.0, y_train, x_test / 255.0, y_test)
 
 
@@ -133,13 +137,26 @@ def _idx(folder: Path, name: str) -> np.ndarray:
     path = next((p for p in tried if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no {name} (or {name}.gz) in {str(folder)!r}; put MNIST's four IDX files there")
+    check_file("data", path)
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
-    kind, dimensions = (raw[2], raw[3]) if len(raw) >= 4 and raw[:2] == b"\0\0" else (0, 0)
-    header = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", raw[4:header]) if len(raw) >= header else ()
-    if kind not in _IDX_TYPES or not shape or len(raw) != header + int(np.prod(shape)):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            found = _idx_array(file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}; fetch it again") from None
+    if found is None:
         raise ValueError(f"{str(path)!r} is not an IDX file of bytes, or is cut short; fetch it again")
-    return np.frombuffer(raw, _IDX_TYPES[kind], offset=header).reshape(shape)
+    return found
+
+
+def _idx_array(file: Any) -> np.ndarray | None:
+    """The array of an open IDX file, None where it is none; no more is read than its header says."""
+    start = file.read(4)
+    kind, dimensions = (start[2], start[3]) if len(start) == 4 and start[:2] == b"\0\0" else (0, 0)
+    sizes = file.read(4 * dimensions)
+    if kind not in _IDX_TYPES or not dimensions or len(sizes) < 4 * dimensions:
+        return None
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    count = math.prod(shape)
+    require(10.0 * count, what="images", size=max(1, shape[0]), power=1.0, name="their number")
+    raw = file.read(count + 1)
+    return np.frombuffer(raw, _IDX_TYPES[kind]).reshape(shape) if len(raw) == count else None

@@ -32,6 +32,8 @@ from gatefield.results.version import __version__
 from gatefield.running.arguments import positive, whole
 from gatefield.running.memory import require
 from gatefield.running.progress import progress
+from gatefield.running.reading import read_npz
+from gatefield.running.saving import check_writable
 from gatefield.training.tasks import Task
 
 Weights = dict[str, Any]  # "recurrent", "input", "bias" by pre-activation; "read", "read_bias"
@@ -346,11 +348,7 @@ class _State:
         """What a checkpoint holds, if there is one."""
         if not path.exists():
             return self
-        try:
-            with np.load(path, allow_pickle=False) as found:
-                kept = dict(found)
-        except (OSError, EOFError, ValueError) as error:
-            raise ValueError(f"checkpoint {str(path)!r} cannot be read ({error}); choose another path") from None
+        kept = read_npz("checkpoint", path)
         if str(kept.get("identity")) != self.identity:
             raise ValueError(
                 f"checkpoint {str(path)!r} is of another training (ensembles, task, settings or version); choose "
@@ -372,8 +370,7 @@ def check_checkpoint(path: Path) -> None:
     """
     if path.suffix != ".npz":
         raise ValueError(f"checkpoint {str(path)!r}: the suffix must be .npz")
-    if not path.parent.is_dir():
-        raise ValueError(f"checkpoint {str(path)!r}: there is no folder {str(path.parent)!r}; make it first")
+    check_writable("checkpoint", path)
 
 
 def _identity(group: tuple[Ensemble, ...], task: Task, settings: Settings) -> str:
