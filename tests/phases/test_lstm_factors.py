@@ -9,8 +9,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 import gatefield as gf
+from gatefield.phases.averages import Moments
 from gatefield.phases.lstm_factors import LSTMMoments, has_factors
-from gatefield.phases.static import Moments
 
 QUANTITIES = {"h": 1, "by forget": 3, "by input": 4, "by output": 5, "by cell": 6}
 CASES = [

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import gatefield as gf
+from gatefield.phases.averages import moments
 from gatefield.phases.lstm_plane import static_hysteresis, static_transition
-from gatefield.phases.static import moments
 
 GATES = ("forget", "input", "output")
 

@@ -24,8 +24,8 @@ from scipy.optimize import brentq, minimize_scalar
 from gatefield.cells.builtin import LSTM
 from gatefield.cells.cell import tanh
 from gatefield.cells.ensemble import Ensemble, repr_cell
+from gatefield.phases.averages import Moments
 from gatefield.phases.roots import unresolved
-from gatefield.phases.static import Moments
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
 

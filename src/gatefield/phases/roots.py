@@ -21,8 +21,9 @@ from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.snapshot import Snapshot
 from gatefield.cells.tracing import structure
 from gatefield.numerics.estimates import Estimate
+from gatefield.phases.averages import Moments, moments
 from gatefield.phases.lstm_factors import LSTMMoments, has_factors
-from gatefield.phases.static import Moments, crossing, evaluate_states, moments, separation
+from gatefield.phases.static import crossing, evaluate_states, separation
 from gatefield.phases.uniqueness import require_single_states
 from gatefield.results.description import Description, Quantity
 from gatefield.results.result import Result
