@@ -113,7 +113,7 @@ class Comparison(Result):
             {
                 "model": "LSTM, mean field",
                 "second_moment": Estimate(0.0, 0.0) if quiet else moment,
-                "half_time": time_to_fall(correlation.value, correlation.error, 0.5),
+                "half_time": time_to_fall(correlation.value, 0.5, field.correlations.get("h")),
                 "lyapunov_max": Estimate(self.mean_field.value, self.mean_field.error),
             }
         ]
@@ -212,7 +212,7 @@ def _simulated(
         energy = np.mean(path.states[-1] ** 2)
         alive = bool(energy > 1e-12)
         moments.append(float(c[0]) if alive else 0.0)
-        halves.append(time_to_fall(c, np.zeros(len(c)), 0.5).value if alive else np.nan)
+        halves.append(time_to_fall(c, 0.5).value if alive else np.nan)
         moving.append(alive and float(np.mean((path.states[-1] - path.before[-1]) ** 2)) > 1e-8 * energy)
         spectrum = network.lyapunov_spectrum(steps, count=1, transient=settle // 4, state=path.last, seed=seed)
         exponents.append(float(spectrum.largest.value))

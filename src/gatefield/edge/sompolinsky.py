@@ -230,7 +230,7 @@ def reduced(gain: float, bias_std: float = 0.0) -> Reduced:
 def _reduced_map(found: EulerMap, plateau: float, chaotic: bool) -> ReducedMap:
     c = found.covariance
     end = float(c[-1]) if chaotic and plateau > 0.0 else plateau
-    half = time_to_fall(c - end, np.zeros(len(c)), 0.5).value if chaotic else float("inf")
+    half = time_to_fall(c - end, 0.5).value if chaotic else float("inf")
     return ReducedMap(
         variance=float(c[0]),
         plateau=end if chaotic else float(c[0]),

@@ -93,7 +93,7 @@ class Closure(Result):
     def autocorrelation_time(self) -> float:
         """Lag at which the centred autocorrelation has fallen to 1/e; infinite where it does not within `lags`."""
         centred = self.autocorrelation - self.mean**2
-        return float("nan") if self.regime == "quiescent" else decay_time(centred, np.zeros_like(centred)).value
+        return float("nan") if self.regime == "quiescent" else decay_time(centred).value
 
     def compare(self, field: MeanField) -> Estimate:
         """Error of the closure: its C_h less the sampled one, relative to the sampled C_h(0), lag by lag.

@@ -58,6 +58,7 @@ class MeanField(Result):
             at `lags`: the C_r, C_z and C_φ of [CKS 42, 44].
         period: steps after which neurons repeat what they do, or nearly; or else after which E[s²] does, as `messages`
             then say. 1 where neither takes turns.
+        correlations: centred autocorrelations of each batch, (batches, lags).
     """
 
     ensemble: Ensemble
@@ -78,6 +79,7 @@ class MeanField(Result):
     response_mean: Mapping[str, Estimate] = field(default_factory=dict)
     response_autocorrelation: Mapping[str, Estimate] = field(default_factory=dict)
     period: int = 1
+    correlations: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def autocorrelation_time(self, name: str) -> Estimate:
         """Lag at which the centred autocorrelation of `name` has fallen to 1/e of its value at lag 0, in steps.
@@ -89,8 +91,7 @@ class MeanField(Result):
         known_names("name", [name], tuple(self.autocorrelation), "the mean field")
         if self.regime == "periodic":
             return Estimate(float("inf"), float("nan"))
-        correlation, mean = self.autocorrelation[name], self.mean[name].value
-        return decay_time(correlation.value - mean**2, correlation.error)
+        return decay_time(self.autocorrelation[name].value - self.mean[name].value ** 2, self.correlations.get(name))
 
     def description(self) -> Description:
         time = {name: self.autocorrelation_time(name) for name in self.mean}
@@ -281,6 +282,7 @@ def summarise(ensemble: Ensemble, batch_runs: list[dict[str, np.ndarray]], *, st
             n: from_batches(runs["response_autocorrelation"][:, i]) for i, n in enumerate(responses)
         },
         period=period,
+        correlations={n: runs["autocorrelation"][:, i] - runs["mean"][:, i, None] ** 2 for i, n in enumerate(names)},
     )
 
 

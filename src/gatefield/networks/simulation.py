@@ -66,8 +66,7 @@ class Simulation(Result):
             return Estimate(float("nan"), float("nan"))
         if self.regime == "periodic":
             return Estimate(float("inf"), float("nan"))
-        zero = np.zeros(len(self.lags))
-        times = [decay_time(c - self.mean[name].value ** 2, zero).value for c in self.correlations[name]]
+        times = [decay_time(c - self.mean[name].value ** 2).value for c in self.correlations[name]]
         return from_batches(times) if np.all(np.isfinite(times)) else Estimate(float("inf"), float("nan"))
 
     def description(self) -> Description:

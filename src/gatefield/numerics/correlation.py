@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gatefield.numerics.estimates import Estimate
+from gatefield.numerics.estimates import Estimate, from_batches
 
 
 def lag_averages(u: jax.Array) -> jax.Array:
@@ -19,17 +19,28 @@ def lag_averages(u: jax.Array) -> jax.Array:
     return jnp.sum(values, axis=1) / inside.sum(axis=1)
 
 
-def decay_time(correlation: np.ndarray, error: np.ndarray) -> Estimate:
+def decay_time(correlation: np.ndarray, batches: np.ndarray | None = None) -> Estimate:
     """Lag at which a correlation has fallen to 1/e of its first value, interpolated; infinite where it does not."""
-    return time_to_fall(correlation, error, 1.0 / np.e)
+    return time_to_fall(correlation, 1.0 / np.e, batches)
 
 
-def time_to_fall(correlation: np.ndarray, error: np.ndarray, part: float) -> Estimate:
-    """Lag at which a correlation has fallen to a part of its first value, interpolated; infinite where it does not."""
+def time_to_fall(correlation: np.ndarray, part: float, batches: np.ndarray | None = None) -> Estimate:
+    """Lag at which a correlation has fallen to a part of its first value, interpolated; infinite where it does not.
+
+    Args:
+        correlation: at lags 0, 1, ….
+        part: of its first value.
+        batches: the same of independent batches, (batches, lags), for the error. Values at different lags fluctuate
+            together, so that it is that of their difference C(lag) − part · C(0), over the slope.
+    """
     target = part * correlation[0]
     below = np.nonzero(correlation <= target)[0]
     if correlation[0] <= 0.0 or len(below) == 0:
         return Estimate(float("inf"), float("nan"))
     j = int(below[0])
     slope = correlation[j - 1] - correlation[j]
-    return Estimate(float(j - 1 + (correlation[j - 1] - target) / slope), float(error[j] / slope))
+    share = (correlation[j - 1] - target) / slope
+    if batches is None:
+        return Estimate(float(j - 1 + share), float("nan"))
+    excess = (1.0 - share) * batches[:, j - 1] + share * batches[:, j] - part * batches[:, 0]
+    return Estimate(float(j - 1 + share), float(from_batches(excess).error / slope))

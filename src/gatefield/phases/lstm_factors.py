@@ -114,6 +114,8 @@ class LSTMMoments:
 
     def _moment(self, order: int, std: np.ndarray) -> float:
         q, fine = self.quantity, self.fine
+        if std[3] == 0.0 and self.mean[3] == 0.0 and not q.grows:  # nothing is written: all but ∂h/∂y is 0
+            return 0.0
         (f, f_weights), (i, i_weights), (o, o_weights) = (
             _even(m, s, fine, shift)
             for m, s, shift in zip(self.mean[:3], std[:3], (q.grows * order, 0, 0), strict=True)
