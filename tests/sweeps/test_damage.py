@@ -192,8 +192,12 @@ def test_killed_while_an_array_is_changed(
 
     monkeypatch.setattr(stores, "consolidate", killed)
     monkeypatch.setattr("gatefield.sweeps.run._TASK_UNITS", 1)
-    with pytest.raises(KeyboardInterrupt) if count < 9 else warnings.catch_warnings():
+    try:
         run()
+    except KeyboardInterrupt:
+        assert calls == count
+    else:  # how often an array changes depends on which points arrive together
+        assert 4 < calls < count
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     with warnings.catch_warnings():

@@ -25,6 +25,8 @@ from gatefield.spectra.dyson import UnsolvedWarning
 from gatefield.spectra.spectrum import SLOW_RADIUS, SpectralField, spectral_density, spectral_mass
 from gatefield.spectra.support import spectral_radius
 
+_DRAWN = 4000  # neurons behind a picture of the density
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pair(Result):
@@ -178,7 +180,8 @@ def _picture(
 ) -> tuple[SpectralCurve, SpectralField | None]:
     """The spectral curve of networks of a size, and the density on a grid around it where asked."""
     curve = spectral_curve(ensemble, field.snapshot, size=size)
-    return curve, spectral_density(ensemble, field.snapshot, figure_grid(curve)) if density else None
+    drawn = field.snapshot.thinned(_DRAWN)  # what is drawn needs no third digit
+    return curve, spectral_density(ensemble, drawn, figure_grid(curve)) if density else None
 
 
 def figure_grid(curve: SpectralCurve, points: int = 80) -> ComplexArray:
