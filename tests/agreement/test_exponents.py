@@ -84,7 +84,7 @@ def test_the_mean_field_without_sampling(reset: float, more: dict[str, Any]) -> 
 )
 def test_all_exponents(ensemble: gf.Ensemble) -> None:
     """Exponents of one network, within the errors and what a network differs by (ranks: 8/N)."""
-    theory = gf.lyapunov_spectrum(ensemble, window=8, samples=160, points=8, steps=200)
+    theory = gf.lyapunov_spectrum(ensemble, window=8, samples=120, points=6, steps=200)
     network = gf.Network(ensemble, size=400, seed=0)
     spectrum = network.lyapunov_spectrum(300, count=None)  # 100 steps scatter by more than the network differs
     s = np.sort(spectrum.exponents.value)

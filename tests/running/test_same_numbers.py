@@ -17,7 +17,9 @@ PROGRAM = """
 import json, sys
 import numpy as np
 import gatefield as gf
+from gatefield.running import compile_cache
 
+compile_cache.turn_on()
 gru = gf.Ensemble(gf.GRU(), {"update": 2.0, "reset": 1.0, "candidate": 3.0})
 field = gf.mean_field(gru, steps=40, samples=200, seed=3)
 path = gf.Network(gru, size=40, seed=5).run(30, seed=6)
@@ -34,7 +36,9 @@ print(json.dumps(found))
 SWEEP = """
 import json, sys
 import gatefield as gf
+from gatefield.running import compile_cache
 
+compile_cache.turn_on()
 found = gf.sweep(
     gf.mean_field, {"gain_candidate": [0.5, 2.0, 3.0]}, ensemble=gf.Ensemble(gf.GRU(), {"reset": 1.0}),
     options={"steps": 30, "samples": 100}, workers=int(sys.argv[1]), seed=2,
@@ -69,7 +73,8 @@ def test_other_threads(once: Any) -> None:
         np.testing.assert_allclose(alone[name], values, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_sweep_whoever_computes_it(workers: str) -> None:
+def test_a_sweep_whoever_computes_it() -> None:
     """To the bit where threads are as many: workers compute on one each."""
-    assert numbers(SWEEP, workers, threads=1) == numbers(SWEEP, "0", threads=1)
+    alone = numbers(SWEEP, "0", threads=1)
+    for workers in ("1", "2"):
+        assert numbers(SWEEP, workers, threads=1) == alone
