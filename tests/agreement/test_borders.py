@@ -103,3 +103,13 @@ def test_random_ensembles(numbers: range) -> None:
         assert mass == pytest.approx(states, abs=0.2 / SIZE), number
         assert SIZE * (states - mass) < 1.0
     assert odd <= len(numbers) / 10  # of some 400 eigenvalues each: gaps between islands that polygons bridge
+
+
+@pytest.mark.parametrize("number", [424, 438])
+def test_density_next_to_poles(number: int) -> None:
+    """Found by the fuzzer: −12 and −1400 at eigenvalues next to an LSTM's neurons' own."""
+    ensemble = random_ensemble(number)
+    network = gf.Network(ensemble, size=SIZE, seed=number)
+    snapshot = network.run(60, seed=number, record=1).snapshot()
+    eigenvalues = network.eigenvalues(snapshot)[:64]
+    assert np.all(gf.spectral_density(ensemble, snapshot, eigenvalues).value >= 0.0)

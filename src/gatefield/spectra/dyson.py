@@ -284,9 +284,9 @@ def _noisy(evaluate: Evaluator, points: ComplexArray, solution: Solution, values
     At a distance r from a neuron's own eigenvalue and with two sources or more, M is 1/r² times a matrix of rank one:
     what the inverse of 1 + PM has left is rounding from r ~ 1e-4 down.
     """
-    if evaluate.shape[0] < 2:
-        return np.zeros(0, int)
     near = np.nonzero(solution.inside & (points.imag < _AXIS))[0]
+    if evaluate.shape[0] < 2:  # one source: an island's edge, where the density is a difference of large numbers
+        return near[values[near] < 0.0]
     if len(near) == 0:
         return near
     p, q = solution.p[near], solution.q[near]
