@@ -13,6 +13,7 @@ from gatefield.cells.cell import Cell
 from gatefield.cells.ensemble import Ensemble, repr_cell
 from gatefield.cells.tracing import local_derivatives
 from gatefield.numerics.algebra import ComplexArray
+from gatefield.numerics.sizes import usual_size
 from gatefield.running.arguments import whole
 
 
@@ -104,9 +105,7 @@ class Snapshot:
 def padded(values: np.ndarray, axis: int = 0) -> np.ndarray:
     """Neurons along an axis up to a usual number by repeating the last one, so that compiled code is shared."""
     count = values.shape[axis]
-    usual = 1 if count == 1 else 2 ** max(6, int(np.ceil(np.log2(count))))
-    if usual - count > usual // 4:
-        usual -= usual // 4
+    usual = 1 if count == 1 else usual_size(count)
     missing = [(0, usual - count if a == axis else 0) for a in range(values.ndim)]
     return np.pad(values, missing, mode="edge")
 

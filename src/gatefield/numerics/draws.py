@@ -8,6 +8,8 @@ from math import prod
 import jax
 import numpy as np
 
+from gatefield.numerics.sizes import usual_size
+
 _EXACT = 2**22  # numbers from which on no more are drawn than asked for
 
 
@@ -27,17 +29,11 @@ def normal(
     """
     count = prod(shape)
     key = key if fold is None else jax.random.fold_in(key, fold)
-    return np.asarray(_normals(key, _padded(count), dtype, scale))[:count].reshape(shape)
+    return np.asarray(_normals(key, count if count >= _EXACT else usual_size(count), dtype, scale))[:count].reshape(
+        shape
+    )
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _normals(key: jax.Array, count: int, dtype: str, scale: float) -> jax.Array:
     return (scale * jax.random.normal(key, (count,))).astype(dtype)
-
-
-def _padded(count: int) -> int:
-    """The next power of two, or three quarters of it."""
-    if count >= _EXACT:
-        return count
-    power = 2 ** max(6, int(np.ceil(np.log2(max(count, 1)))))
-    return 3 * power // 4 if count <= 3 * power // 4 else power
